@@ -1,0 +1,44 @@
+# The whole interface. Everything runs in .venv, which the first target that needs it makes.
+PYTHON  ?= python3
+PROFILE ?= ci
+BIN     := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help book test check results address clean lint
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: .venv/.installed  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
+	$(BIN)/python book/build.py --profile $(PROFILE)
+
+test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
+	$(BIN)/python -m pytest
+
+check: .venv/.installed lint  ## style, types and the fast tests: before every commit
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+results: .venv/.installed  ## make the runs missing under book/results (MNIST on disk, minutes), redraw the overview
+	$(BIN)/python book/overview.py
+
+address: .venv/.installed  ## write repository.url of _config.yml into badges, install cells, README and metadata
+	$(BIN)/python book/address.py
+
+clean:  ## remove what was built and cached (.venv stays; delete it to start from nothing)
+	rm -rf book/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find infcop_lite book tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is removed before pip starts: an environment interrupted half-way is made anew.
+.venv/.installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "infcop_lite needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@if [ -e $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
+	@echo "installing the pinned environment into .venv (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
