@@ -1,0 +1,332 @@
+"""The two measurements: information flow and gradient flow, and the distance between flows.
+
+Equation functions take activations; adapters (`collect_activations`, `gradient_flow`) take a model
+and leave it exactly as they found it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .masks import Masks, prunable
+
+FLOWS = ("information", "gradient")
+SHORTCUTS = ("downsample", "shortcut")
+
+
+@torch.no_grad()
+def collect_activations(
+    model: nn.Module, inputs: Tensor, batch_size: int = 1000
+) -> dict[str, Tensor]:
+    """Return the pre-activation outputs of consecutive Conv and Linear modules.
+
+    Source: the reference code's hooks (activation.py): outputs before batch norm and activation,
+    convolutions averaged over space, shortcut convolutions left out.
+
+    Args:
+        model: any module; run in eval mode, and left with the modes it had.
+        inputs: (sample, ...) on the model's device.
+        batch_size: samples per forward pass; the result does not depend on it beyond round-off.
+
+    Returns:
+        Module name -> (sample, unit), in execution order. A unit is a neuron or a channel; other
+        dimensions (space, tokens) are averaged out. A module that runs twice in one pass appears
+        twice, the second time as "name:2".
+
+    Raises:
+        ValueError: no inputs, or no Conv or Linear module ran.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> [(k, tuple(v.shape)) for k, v in collect_activations(model, torch.zeros(5, 2)).items()]
+    [('0', (5, 3)), ('2', (5, 1))]
+    """
+    if len(inputs) == 0:
+        raise ValueError("a flow needs at least one input sample")
+    batches: dict[str, list[Tensor]] = {}
+    calls: dict[str, int] = {}
+
+    def record(name: str, averaged: Callable[[Tensor], Tensor]) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            key = name if calls[name] == 1 else f"{name}:{calls[name]}"
+            batches.setdefault(key, []).append(averaged(output))
+
+        return hook
+
+    handles = []
+    for name, module in model.named_modules():
+        if any(part in SHORTCUTS for part in name.split(".")):
+            continue
+        if isinstance(module, nn.modules.conv._ConvNd):
+            handles.append(module.register_forward_hook(record(name, _mean_over_space)))
+        elif isinstance(module, nn.Linear):
+            handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
+    try:
+        with _evaluating(model):
+            for batch in inputs.split(batch_size):
+                calls.clear()
+                model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not batches:
+        raise ValueError(f"{type(model).__name__} ran no Conv or Linear module")
+    return {name: torch.cat(parts) for name, parts in batches.items()}
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode, and back into the mode it had."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _mean_over_space(output: Tensor) -> Tensor:
+    return output.flatten(2).mean(2)
+
+
+def _mean_over_tokens(output: Tensor) -> Tensor:
+    return output.flatten(1, -2).mean(1) if output.dim() > 2 else output.clone()
+
+
+def _standardise(activation: Tensor) -> Tensor:
+    """Return z (sample, unit) in float64: columns of mean 0 and variance 1; dead units are 0.
+
+    Two passes: the mean, then the variance of the centred values. A unit is dead when what is left
+    is round-off of its dtype, so a constant unit with a large offset cannot pass for a signal.
+    """
+    if activation.dim() != 2 or len(activation) == 0:
+        raise ValueError(f"activations must be (sample, unit), not {tuple(activation.shape)}")
+    if not torch.isfinite(activation).all():
+        raise ValueError("activations are NaN or infinite: the network has diverged")
+    f = activation.detach().to(torch.float64)
+    centred = f - f.mean(0)
+    sd = centred.square().mean(0).sqrt()
+    round_off = 4 * torch.finfo(activation.dtype).eps * f.square().mean(0).sqrt()
+    return torch.where(sd > round_off, centred / sd.clamp_min(torch.finfo(f.dtype).tiny), 0.0)
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Return the correlation matrix between the units of two layers.
+
+    Source: Pearson; the paper's information flow is built on it.
+
+    Args:
+        a: (sample, unit_a), finite.
+        b: (sample, unit_b), the same samples.
+
+    Returns:
+        (unit_a, unit_b) in float64, entries in [-1, 1]. A dead (constant) unit correlates 0 with
+        everything; the result is never NaN.
+
+    Raises:
+        ValueError: different numbers of samples, a wrong shape, NaN or infinity.
+
+    Note:
+        The reference code's one-pass float32 variance gives NaN for dead units, and one NaN
+        switches its criterion off.
+
+    >>> a = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+    >>> correlation(a, -a[:, :1]).round(decimals=6)
+    tensor([[-1.],
+            [ 0.]], dtype=torch.float64)
+    """
+    _check_samples(a, b)
+    return (_standardise(a).T @ _standardise(b) / len(a)).clamp(-1.0, 1.0)
+
+
+def _check_samples(a: Tensor, b: Tensor) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"two layers need the same samples, not {len(a)} and {len(b)}")
+
+
+def _mean(z: Tensor, z_next: Tensor) -> Tensor:
+    # T2.3: the mean correlation is the covariance of two population averages; no matrix is formed.
+    a_bar, b_bar = z.mean(1), z_next.mean(1)
+    return (a_bar * b_bar).mean()
+
+
+def _mean_abs(z: Tensor, z_next: Tensor) -> Tensor:
+    return (z.T @ z_next / len(z)).abs().mean()
+
+
+def _mean_square(z: Tensor, z_next: Tensor) -> Tensor:
+    return (z.T @ z_next / len(z)).square().mean()
+
+
+def _mutual_information(z: Tensor, z_next: Tensor) -> Tensor:
+    # T2.1: -1/2 sum log(1 - kappa_i^2), kappa the canonical correlations of the whitened layers.
+    if len(z) <= z.shape[1] + z_next.shape[1]:
+        raise ValueError(
+            f"mutual-information needs more samples than units, not {len(z)} samples "
+            f"for {z.shape[1]} + {z_next.shape[1]} units"
+        )
+    kappa = torch.linalg.svdvals(_orthonormal(z).T @ _orthonormal(z_next))
+    return -0.5 * torch.log1p(-kappa.square().clamp(max=1 - 1e-6)).sum()
+
+
+def _orthonormal(z: Tensor) -> Tensor:
+    """Return an orthonormal basis (sample, rank) of the units' span; dead units drop out."""
+    u, s, _ = torch.linalg.svd(z, full_matrices=False)
+    return u[:, s > 1e-6 * s.max()] if s.max() > 0 else u[:, :0]
+
+
+SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean,
+    "abs": _mean_abs,
+    "square": _mean_square,
+    "mutual-information": _mutual_information,
+}
+
+
+def information_flow(activations: Mapping[str, Tensor], summary: str = "mean") -> Tensor:
+    """Return one number per pair of consecutive layers: how strongly their units correlate.
+
+    Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592 (as coded); T2.1-T2.4.
+
+    Args:
+        activations: name -> (sample, unit), in execution order, at least two layers.
+        summary: "mean" (the paper's connectivity, signs cancel), "abs", "square", or
+            "mutual-information" (Gaussian, whitened, in nats; each canonical correlation is capped
+            at 1 - kappa^2 >= 1e-6).
+
+    Returns:
+        (layer - 1,) in float64.
+
+    Raises:
+        ValueError: fewer than two layers, an unknown summary, NaN or infinity, or, for
+            "mutual-information", no more samples than units.
+
+    >>> f = torch.tensor([[1.0], [2.0], [3.0]])
+    >>> information_flow({"a": f, "b": torch.cat([f, f], 1), "c": -f}).round(decimals=6)
+    tensor([ 1., -1.], dtype=torch.float64)
+    """
+    if summary not in SUMMARIES:
+        raise ValueError(f"unknown summary {summary!r}; choose from {', '.join(SUMMARIES)}")
+    if len(activations) < 2:
+        raise ValueError("an information flow needs at least two layers")
+    layers = [_standardise(activation) for activation in activations.values()]
+    flow = []
+    for z, z_next in pairwise(layers):
+        _check_samples(z, z_next)
+        flow.append(SUMMARIES[summary](z, z_next))
+    return torch.stack(flow)
+
+
+def gradient_flow(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    masks: Masks | None = None,
+    batch_size: int = 1000,
+) -> Tensor:
+    """Return the norm of the loss gradient in each prunable tensor, surviving weights only.
+
+    Source: the paper's gradient flow, computed as it is defined; T4.1, T4.3.
+
+    Args:
+        model: the network; run in eval mode; its modes and every ``.grad`` are left as found.
+        inputs: (sample, ...) on the model's device.
+        targets: (sample,) int64 class indices.
+        masks: survivors; None counts every weight.
+        batch_size: samples per backward pass; the gradient is that of the mean over all samples.
+
+    Returns:
+        (layer,) in float64, in the order of `masks.prunable`; the loss is cross-entropy in nats.
+
+    Raises:
+        ValueError: no samples, or different numbers of inputs and targets.
+
+    Note:
+        The reference code never calls backward here: it re-reads the last mini-batch's gradient and
+        compares a norm with a mean, which makes the rule a small-gradient test (T4.5).
+
+    >>> model = nn.Linear(1, 2, bias=False); _ = model.weight.data.zero_()
+    >>> gradient_flow(model, torch.ones(4, 1), torch.zeros(4, dtype=torch.long)).round(decimals=4)
+    tensor([0.7071], dtype=torch.float64)
+    """
+    if len(inputs) == 0 or len(inputs) != len(targets):
+        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
+    weights = prunable(model)
+    totals = [torch.zeros_like(w) for w in weights.values()]
+    requires_grad = {w: w.requires_grad for w in weights.values()}
+    try:
+        for w in weights.values():
+            w.requires_grad_(True)
+        with _evaluating(model), torch.enable_grad():
+            for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+                loss = nn.functional.cross_entropy(model(x), y, reduction="sum") / len(inputs)
+                grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+                for total, grad in zip(totals, grads, strict=True):
+                    if grad is not None:
+                        total += grad
+    finally:
+        for w, needed in requires_grad.items():
+            w.requires_grad_(needed)
+    if masks is not None:
+        totals = [total[masks[name]] for name, total in zip(weights, totals, strict=True)]
+    return torch.stack([total.to(torch.float64).norm() for total in totals])
+
+
+def flow_distance(flow: Tensor, reference: Tensor) -> float:
+    """Return the Euclidean distance between two flows of the same network.
+
+    Source: the reference code's consistency check.
+
+    Args:
+        flow, reference: tensors of the same shape, one entry per layer or pair of layers.
+
+    Raises:
+        ValueError: different shapes.
+
+    >>> flow_distance(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0]))
+    5.0
+    """
+    if flow.shape != reference.shape:
+        raise ValueError(
+            f"flows of different networks: {tuple(flow.shape)} and {tuple(reference.shape)} entries"
+        )
+    return (flow - reference).norm().item()
+
+
+def sampling_floor(activations: Mapping[str, Tensor]) -> float:
+    """Return the distance that sampling alone puts between two information flows (summary "mean").
+
+    Source: T2.5 (influence function) and T2.6: sqrt(2 S / n), S the summed variance of psi.
+
+    Args:
+        activations: name -> (sample, unit), in execution order, at least two layers.
+
+    Returns:
+        Expected distance between the flows of one network on two independent probes of this size.
+        A tolerance below twice this is not meaningful for independent probes; on one fixed probe
+        the noise is far smaller.
+
+    Raises:
+        ValueError: as for `information_flow`.
+
+    >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+    >>> round(sampling_floor({"a": x, "b": x}), 4)  # correlation 1 is estimated without error
+    0.0
+    """
+    if len(activations) < 2:
+        raise ValueError("an information flow needs at least two layers")
+    layers = [_standardise(activation) for activation in activations.values()]
+    variance = 0.0
+    for z, z_next in pairwise(layers):
+        _check_samples(z, z_next)
+        n, d, d_next = len(z), z.shape[1], z_next.shape[1]
+        a_bar, b_bar = z.mean(1), z_next.mean(1)
+        r, c = z.T @ b_bar / (n * d), z_next.T @ a_bar / (n * d_next)
+        psi = a_bar * b_bar - 0.5 * (z.square() @ r + z_next.square() @ c)
+        variance += psi.var(correction=0).item()
+    return math.sqrt(2 * variance / n)

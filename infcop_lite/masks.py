@@ -1,0 +1,288 @@
+"""Which weights exist: boolean masks, magnitude thresholds, SAP's fraction, rewinding.
+
+A mask is a boolean tensor of its weight's shape; True means *kept*. Masks travel as a dict from
+parameter name to mask, in module order.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+Masks = dict[str, Tensor]
+
+SCOPES = ("layerwise", "global")
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the weights that pruning may remove: those of every Conv and Linear module.
+
+    Source: Frankle & Carbin 2019, arXiv:1803.03635 (biases and normalisation are never pruned).
+
+    Args:
+        model: any module; a weight shared by two modules is listed once.
+
+    Returns:
+        Parameter name -> weight, in module order. Every weight has at least two dimensions.
+
+    Raises:
+        ValueError: the model has no Conv or Linear weights, or one of them is computed from other
+            parameters (torch.nn.utils.prune or parametrizations at work).
+
+    >>> list(prunable(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    ['0.weight', '2.weight']
+    """
+    weights: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for module_name, module in model.named_modules():
+        if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            continue
+        weight, name = module.weight, f"{module_name}.weight".lstrip(".")
+        if not isinstance(weight, nn.Parameter):
+            raise ValueError(
+                f"{name} is computed, not a parameter; make its pruning permanent first"
+            )
+        if id(weight) not in seen:
+            seen.add(id(weight))
+            weights[name] = weight
+    if not weights:
+        raise ValueError(f"{type(model).__name__} has no Conv or Linear weights to prune")
+    return weights
+
+
+def full_masks(model: nn.Module) -> Masks:
+    """Return the masks of the dense network: everything kept.
+
+    Source: level 0 of iterative magnitude pruning.
+
+    Args:
+        model: a module with prunable weights.
+
+    Returns:
+        Parameter name -> boolean tensor of the weight's shape and device, all True.
+
+    >>> full_masks(nn.Linear(2, 1))
+    {'weight': tensor([[True, True]])}
+    """
+    return {name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()}
+
+
+def magnitude_masks(
+    model: nn.Module, masks: Masks, fraction: float | Mapping[str, float], scope: str = "layerwise"
+) -> Masks:
+    """Remove the smallest surviving weights and return the new masks; the model is not touched.
+
+    Source: magnitude pruning, Han et al. 2015, arXiv:1506.02626; optimal for the weights by T6.1.
+
+    Exactly ``round(fraction * remaining)`` weights go, in each layer or over all layers pooled; of
+    equal magnitudes the one with the smaller index goes first.
+
+    Args:
+        model: a module with prunable weights, all finite.
+        masks: the current masks; what they removed stays removed.
+        fraction: the pruning fraction of what remains, in [0, 1); in layerwise scope also a
+            mapping from parameter name to a fraction of its own.
+        scope: "layerwise" (each layer loses its fraction) or "global" (one threshold for all).
+
+    Returns:
+        New masks, each a subset of the old one.
+
+    Raises:
+        ValueError: a fraction outside [0, 1), an unknown scope, masks that do not fit the model,
+            or a surviving weight that is NaN or infinite.
+
+    Note:
+        The reference code compares with a quantile and a strict "<", which removes
+        ceil(fraction * (k - 1)) of k weights (T6.3). A global threshold may empty a whole layer
+        (T6.4); nothing here prevents it.
+
+    >>> model = nn.Linear(4, 1)
+    >>> _ = model.weight.data.copy_(torch.tensor([[3.0, -1.0, 2.0, -4.0]]))
+    >>> magnitude_masks(model, full_masks(model), 0.5)["weight"]
+    tensor([[ True, False, False,  True]])
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; choose from {', '.join(SCOPES)}")
+    scores = {}
+    for name, weight in _check_masks(model, masks).items():
+        scores[name] = weight.detach()[masks[name]].abs()
+        if not torch.isfinite(scores[name]).all():
+            raise ValueError(f"{name} holds weights that are NaN or infinite")
+    if scope == "global":
+        if isinstance(fraction, Mapping):
+            raise ValueError("global scope takes one fraction, not one per layer")
+        kept = _keep_largest(torch.cat(list(scores.values())), fraction)
+        pieces = dict(zip(scores, kept.split([len(s) for s in scores.values()]), strict=True))
+    else:
+        fractions = fraction if isinstance(fraction, Mapping) else dict.fromkeys(scores, fraction)
+        if set(fractions) != set(scores):
+            raise ValueError("the fractions must name every prunable weight, and nothing else")
+        pieces = {name: _keep_largest(score, fractions[name]) for name, score in scores.items()}
+    return {name: masks[name].masked_scatter(masks[name], pieces[name]) for name in scores}
+
+
+def _keep_largest(scores: Tensor, fraction: float) -> Tensor:
+    """Return a boolean (survivor,): all but the round(fraction * survivors) smallest scores."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must be in [0, 1), not {fraction}")
+    num_removed = round(fraction * len(scores))
+    if num_removed == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    threshold = scores.kthvalue(num_removed).values
+    keep = scores >= threshold
+    ties = (scores == threshold).nonzero().flatten()
+    keep[ties[: num_removed - int((~keep).sum())]] = False
+    return keep
+
+
+def pq_index(weights: Tensor, p: float, q: float) -> float:
+    """Return the PQ index: how unequal the magnitudes are, from 0 (all equal) upwards.
+
+    Source: Diao et al. 2023, arXiv:2302.05601; properties T1.1-T1.5.
+    I = 1 - d^(1/q - 1/p) ||w||_p / ||w||_q.
+
+    Args:
+        weights: (survivor,), finite, not all zero.
+        p, q: norm orders, 0 < p < q.
+
+    Returns:
+        A number in [0, 1 - d^(1/q - 1/p)].
+
+    Raises:
+        ValueError: p >= q, no weights, a NaN, or only zeros (the index is not defined).
+
+    >>> round(pq_index(torch.tensor([1.0, 1.0, 1.0, 1.0]), 1, 2), 6)
+    0.0
+    >>> pq_index(torch.tensor([1.0, 0.0, 0.0, 0.0]), 1, 2)
+    0.5
+    """
+    if not (0 < p < q < math.inf):
+        raise ValueError(f"the PQ index needs 0 < p < q, not p={p}, q={q}")
+    w = weights.detach().flatten().to(torch.float64).abs()
+    d = len(w)
+    if d == 0 or not torch.isfinite(w).all() or not w.any():
+        raise ValueError("the PQ index needs finite weights that are not all zero")
+    w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
+    norm_p, norm_q = (w.pow(s).sum().item() ** (1 / s) for s in (p, q))
+    return max(0.0, 1 - d ** (1 / q - 1 / p) * norm_p / norm_q)
+
+
+def sap_fraction(
+    weights: Tensor, p: float, q: float, eta: float = 0.0, gamma: float = 1.0, beta: float = 0.9
+) -> float:
+    """Return the pruning fraction that SAP (sparsity-informed adaptive pruning) prescribes.
+
+    Source: Diao et al. 2023, arXiv:2302.05601; what the count guarantees: T1.6-T1.8.
+    m = ceil(d (1 + eta)^(-q/(q-p)) (1 - I)^(pq/(q-p))) weights are kept.
+
+    Args:
+        weights: (survivor,), finite, not all zero.
+        p, q: norm orders, 0 < p < q; the published pairs are (0.5, 1) and (1, 2).
+        eta: tolerated ratio of removed to kept mass, >= 0.
+        gamma: scales the fraction, > 0.
+        beta: the largest fraction allowed, in (0, 1).
+
+    Returns:
+        min(gamma (1 - m / d), beta), in [0, 1).
+
+    Raises:
+        ValueError: a parameter out of its range, or weights as for `pq_index`.
+
+    >>> sap_fraction(torch.tensor([1.0, 1.0, 0.0, 0.0]), 1, 2)
+    0.5
+    """
+    if not (0 <= eta < math.inf and 0 < gamma < math.inf and 0 < beta < 1):
+        raise ValueError(
+            f"SAP needs eta >= 0, gamma > 0, 0 < beta < 1, not {eta=}, {gamma=}, {beta=}"
+        )
+    index, d = pq_index(weights, p, q), weights.numel()
+    kept = d * (1 + eta) ** (-q / (q - p)) * (1 - index) ** (p * q / (q - p))
+    m = math.ceil(kept * (1 - 1e-12))  # an exact integer must not be lifted by round-off
+    return min(max(gamma * (1 - m / d), 0.0), beta)
+
+
+@torch.no_grad()
+def apply_masks(model: nn.Module, masks: Masks) -> None:
+    """Set every removed weight to exactly zero, in place.
+
+    Source: masked training; calling it after each optimiser step keeps weights pruned under
+    momentum, Adam and weight decay alike.
+
+    Args:
+        model: the network, changed in place.
+        masks: parameter name -> boolean tensor, one for every prunable weight.
+
+    Raises:
+        ValueError: masks missing, extra, of another shape, or not boolean.
+
+    >>> model = nn.Linear(2, 1)
+    >>> apply_masks(model, {"weight": torch.tensor([[True, False]])})
+    >>> model.weight[0, 1].item()
+    0.0
+    """
+    for name, weight in _check_masks(model, masks).items():
+        weight.masked_fill_(~masks[name], 0.0)
+
+
+def rewind(model: nn.Module, state: Mapping[str, Tensor], masks: Masks) -> None:
+    """Return the surviving weights, and everything else, to a saved state.
+
+    Source: Frankle et al. 2020, arXiv:1912.05671; why everything must be rewound: T5.5.
+
+    Args:
+        model: the network, changed in place.
+        state: a copy of ``model.state_dict()``; it is read, never aliased.
+        masks: applied after loading.
+
+    Raises:
+        ValueError: the state does not fit the model, or masks as for `apply_masks`.
+
+    Note:
+        The reference code rewinds only Conv and Linear weights: its biases alias the saved state,
+        and batch-norm statistics keep training.
+
+    >>> model = nn.Linear(2, 1); state = {k: v.clone() for k, v in model.state_dict().items()}
+    >>> _ = model.bias.data.add_(1)
+    >>> rewind(model, state, full_masks(model)); bool(model.bias == state["bias"])
+    True
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the saved state does not fit the model: {error}") from None
+    apply_masks(model, masks)
+
+
+def density(masks: Masks) -> float:
+    """Return the fraction of prunable weights that is kept, in [0, 1].
+
+    Source: 1 - sparsity; over prunable weights only.
+
+    Args:
+        masks: parameter name -> boolean tensor.
+
+    Raises:
+        ValueError: no masks.
+
+    >>> density({"a": torch.tensor([True, False]), "b": torch.tensor([True, True])})
+    0.75
+    """
+    if not masks:
+        raise ValueError("density of no masks is not defined")
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    return kept / sum(mask.numel() for mask in masks.values())
+
+
+def _check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
+    weights = prunable(model)
+    if set(masks) != set(weights):
+        odd = sorted(set(masks) ^ set(weights))
+        raise ValueError(f"masks do not fit the model: missing or extra {', '.join(odd)}")
+    for name, weight in weights.items():
+        if masks[name].dtype != torch.bool or masks[name].shape != weight.shape:
+            raise ValueError(
+                f"mask of {name} must be boolean of shape {tuple(weight.shape)}, "
+                f"not {masks[name].dtype} of shape {tuple(masks[name].shape)}"
+            )
+    return weights

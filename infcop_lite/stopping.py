@@ -1,0 +1,264 @@
+"""When a level may stop training: small frozen rules with one method.
+
+A rule looks at the checks of the current level and answers yes or no. It never trains or measures;
+`imp` measures what a rule says it reads (`reads`), and ends every level at its budget anyway.
+All numbers come from training and validation data, never from the test set.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was measured at one check of a level; what no rule reads may be missing (NaN).
+
+    Args:
+        epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
+        validation_accuracy: in [0, 1].
+        distances: flow name -> distance to the reference flow.
+        reference_norms: flow name -> norm of the reference flow.
+        gradient_norm: norm of the masked gradient.
+        mask_distance: fraction of surviving weights whose fate in the next mask has changed since
+            the check before, in [0, 1].
+
+    >>> Check(epoch=1.0, validation_accuracy=0.9).mask_distance
+    nan
+    """
+
+    epoch: float
+    validation_accuracy: float = NAN
+    distances: Mapping[str, float] = field(default_factory=dict)
+    reference_norms: Mapping[str, float] = field(default_factory=dict)
+    gradient_norm: float = NAN
+    mask_distance: float = NAN
+
+
+class Rule(Protocol):
+    """What every stop rule offers; any object with these two members will do.
+
+    Source: ours; the rules below are the paper's, its competitors and its controls.
+    """
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Return what the rule needs, of "accuracy", "information", "gradient" and "mask"."""
+        ...
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the level may stop, given its checks so far, oldest first."""
+        ...
+
+
+def _positive(name: str, value: float) -> None:
+    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
+        raise ValueError(f"{name} must be a positive number, not {value}")
+
+
+def _trained(checks: Sequence[Check]) -> bool:
+    # As in the published code, a rule first looks after some training; FixedEpochs(0) is the
+    # one way to train not at all.
+    return checks[-1].epoch > 0
+
+
+@dataclass(frozen=True)
+class FixedEpochs:
+    """Stop after a fixed number of epochs; 0 makes the whole run one-shot pruning (T5.4).
+
+    Source: the control that the published comparison lacks.
+
+    Args:
+        n: epochs per level, >= 0; may be a fraction when checks come several times an epoch.
+
+    >>> FixedEpochs(1).stop([Check(0.0), Check(1.0)])
+    True
+    """
+
+    n: float
+    reads = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n < math.inf:
+            raise ValueError(f"n must be a number of epochs, not {self.n}")
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether n epochs are done."""
+        return checks[-1].epoch >= self.n
+
+
+@dataclass(frozen=True)
+class ReachAccuracy:
+    """Stop when the validation accuracy is back at a target.
+
+    Source: the reference code's second condition, which reads the test set there.
+
+    Args:
+        target: accuracy in [0, 1].
+
+    >>> ReachAccuracy(0.9).stop([Check(0.0, 0.1), Check(1.0, 0.92)])
+    True
+    """
+
+    target: float
+    reads = frozenset({"accuracy"})
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.target <= 1:
+            raise ValueError(f"target must be an accuracy in [0, 1], not {self.target}")
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the last validation accuracy reaches the target."""
+        return _trained(checks) and checks[-1].validation_accuracy >= self.target
+
+
+@dataclass(frozen=True)
+class FlowConsistency:
+    """Stop when the flow is within epsilon of the reference flow: the paper's criterion.
+
+    Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592.
+
+    Args:
+        flow: "information" or "gradient".
+        epsilon: tolerance, > 0.
+        relative: measure epsilon in units of the reference flow's norm. False is as published.
+
+    Note:
+        An absolute epsilon above the flow's ceiling is vacuous: it stops every level at its first
+        check, whatever the network does (T2.3).
+
+    >>> FlowConsistency("information", 0.5).stop(
+    ...     [Check(1.0, distances={"information": 0.3}, reference_norms={"information": 1.0})])
+    True
+    """
+
+    flow: str
+    epsilon: float
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        if self.flow not in ("information", "gradient"):
+            raise ValueError(f"unknown flow {self.flow!r}; choose from information, gradient")
+        _positive("epsilon", self.epsilon)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The one flow that is compared."""
+        return frozenset({self.flow})
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the last distance is below the tolerance."""
+        last = checks[-1]
+        unit = last.reference_norms.get(self.flow, NAN) if self.relative else 1.0
+        return _trained(checks) and last.distances.get(self.flow, NAN) < self.epsilon * unit
+
+
+@dataclass(frozen=True)
+class SmallGradient:
+    """Stop when the norm of the masked gradient is small: what the reference's gradient rule is.
+
+    Source: T4.5; the reference compares a norm with a mean that is almost zero.
+
+    Args:
+        epsilon: absolute tolerance on the norm over all prunable weights, > 0.
+
+    >>> SmallGradient(0.5).stop([Check(0.0), Check(1.0, gradient_norm=0.4)])
+    True
+    """
+
+    epsilon: float
+    reads = frozenset({"gradient"})
+
+    def __post_init__(self) -> None:
+        _positive("epsilon", self.epsilon)
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the last gradient norm is below epsilon."""
+        return _trained(checks) and checks[-1].gradient_norm < self.epsilon
+
+
+@dataclass(frozen=True)
+class MaskStability:
+    """Stop when the mask that would be drawn now has stopped changing.
+
+    Source: early-bird tickets, You et al. 2020, arXiv:1909.11957; why the mask is the natural
+    yardstick under rewinding: T5.5.
+
+    Args:
+        epsilon: tolerated fraction of surviving weights that change their fate between checks, > 0.
+        patience: how many checks in a row must be within it, >= 1.
+
+    >>> MaskStability(0.05).stop([Check(0.0), Check(1.0, mask_distance=0.01)])
+    True
+    """
+
+    epsilon: float
+    patience: int = 1
+    reads = frozenset({"mask"})
+
+    def __post_init__(self) -> None:
+        _positive("epsilon", self.epsilon)
+        _positive("patience", self.patience)
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the last `patience` mask distances are all below epsilon."""
+        recent = checks[-self.patience :]
+        return len(recent) == self.patience and all(c.mask_distance < self.epsilon for c in recent)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Stop when the validation accuracy has not improved for some checks.
+
+    Source: early stopping, Prechelt 1998.
+
+    Args:
+        patience: checks without a new best, >= 1.
+
+    >>> Patience(2).stop([Check(0.0, 0.5), Check(1.0, 0.9), Check(2.0, 0.8), Check(3.0, 0.9)])
+    True
+    """
+
+    patience: int
+    reads = frozenset({"accuracy"})
+
+    def __post_init__(self) -> None:
+        _positive("patience", self.patience)
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the best accuracy lies at least `patience` checks back."""
+        accuracies = [check.validation_accuracy for check in checks]
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= self.patience
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Stop as soon as one of several rules says so.
+
+    Source: the published loop is AnyOf(accuracy, flow). One more rule never delays a stop (T5.3a).
+
+    Args:
+        rules: at least one rule.
+
+    >>> AnyOf(FixedEpochs(3), ReachAccuracy(0.9)).stop([Check(0.0), Check(1.0, 0.95)])
+    True
+    """
+
+    rules: tuple[Rule, ...]
+
+    def __init__(self, *rules: Rule) -> None:
+        if not rules:
+            raise ValueError("AnyOf needs at least one rule")
+        object.__setattr__(self, "rules", rules)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Everything that one of the rules reads."""
+        return frozenset().union(*(rule.reads for rule in self.rules))
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether any rule stops."""
+        return any(rule.stop(checks) for rule in self.rules)

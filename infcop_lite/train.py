@@ -1,0 +1,150 @@
+"""Masked training and evaluation. Knows nothing of levels."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from .masks import Masks, prunable
+
+OPTIMIZERS = ("sgd", "adam")
+
+
+def make_optimizer(
+    model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Return a fresh optimiser over all parameters.
+
+    Source: torch.optim.
+
+    Args:
+        model: the network.
+        name: "sgd" or "adam" (which ignores the momentum).
+        lr: learning rate, > 0.
+        momentum: in [0, 1).
+        weight_decay: L2 penalty, >= 0.
+
+    Raises:
+        ValueError: an unknown name.
+
+    >>> type(make_optimizer(nn.Linear(1, 1), "adam", 1e-3, 0.9, 0.0)).__name__
+    'Adam'
+    """
+    if name == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
+        )
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
+    raise ValueError(f"unknown optimizer {name!r}; choose from {', '.join(OPTIMIZERS)}")
+
+
+def shuffled_batches(
+    num_samples: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Yield index batches without end, a fresh permutation every epoch.
+
+    Source: sampling without replacement; the last batch of an epoch may be smaller.
+
+    Args:
+        num_samples: size of the training split, >= 1.
+        batch_size: samples per step, >= 1.
+        generator: decides every permutation.
+
+    >>> batches = shuffled_batches(5, 2, torch.Generator().manual_seed(0))
+    >>> [len(next(batches)) for _ in range(4)]
+    [2, 2, 1, 2]
+    """
+    while True:
+        yield from torch.randperm(num_samples, generator=generator).split(batch_size)
+
+
+def train_steps(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    masks: Masks,
+    batches: Iterator[Tensor],
+    num_steps: int,
+) -> float:
+    """Train for some steps; removed weights are exactly zero after every one of them.
+
+    Source: masked training with cross-entropy.
+
+    Args:
+        model: the network, changed in place and left in training mode.
+        optimizer: over the model's parameters.
+        inputs: (sample, ...) on the model's device.
+        targets: (sample,) int64.
+        masks: True = kept, on the model's device.
+        batches: index batches, for example `shuffled_batches`.
+        num_steps: optimiser steps to take, >= 1.
+
+    Returns:
+        The mean loss over these steps, in nats.
+
+    Raises:
+        FloatingPointError: the loss became NaN or infinite.
+
+    >>> model = nn.Linear(1, 2); masks = {"weight": torch.tensor([[True], [False]])}
+    >>> sgd = make_optimizer(model, "sgd", 0.1, 0.9, 0.1)
+    >>> x, y = torch.ones(4, 1), torch.tensor([0, 1, 0, 1])
+    >>> loss = train_steps(model, sgd, x, y, masks, iter([torch.arange(4)] * 3), 3)
+    >>> model.weight[1, 0].item()
+    0.0
+    """
+    weights = prunable(model)
+    pruned = [(weights[name], ~mask) for name, mask in masks.items() if not mask.all()]
+    model.train()
+    total = torch.zeros((), device=inputs.device)
+    for batch in islice(batches, num_steps):
+        index = batch.to(inputs.device)
+        loss = nn.functional.cross_entropy(model(inputs[index]), targets[index])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for weight, removed in pruned:
+                weight.masked_fill_(removed, 0.0)
+        total += loss.detach()
+    mean_loss = total.item() / num_steps
+    if not abs(mean_loss) < float("inf"):
+        raise FloatingPointError("the training loss is not finite; a smaller lr may help")
+    return mean_loss
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 1000
+) -> tuple[float, float]:
+    """Return (loss, accuracy) in eval mode; the model is left in the mode it had.
+
+    Source: cross-entropy in nats; accuracy is the fraction of correct arg-max predictions.
+
+    Args:
+        model: the network.
+        inputs: (sample, ...) on the model's device.
+        targets: (sample,) int64.
+        batch_size: samples per forward pass.
+
+    Raises:
+        ValueError: no samples.
+
+    >>> model = nn.Linear(1, 2, bias=False); _ = model.weight.data.copy_(torch.tensor([[1.], [0.]]))
+    >>> evaluate(model, torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))[1]
+    0.75
+    """
+    if len(inputs) == 0:
+        raise ValueError("no samples to evaluate on")
+    was_training = model.training
+    model.eval()
+    loss = torch.zeros((), device=inputs.device)
+    correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        logits = model(x)
+        loss += nn.functional.cross_entropy(logits, y, reduction="sum")
+        correct += (logits.argmax(1) == y).sum()
+    model.train(was_training)
+    return loss.item() / len(inputs), correct.item() / len(inputs)

@@ -1,0 +1,348 @@
+"""Stop rules on hand-written checks: when they stop, when they must not, what they refuse."""
+
+import dataclasses
+import math
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infcop_lite.stopping import (
+    AnyOf,
+    Check,
+    FixedEpochs,
+    FlowConsistency,
+    MaskStability,
+    Patience,
+    ReachAccuracy,
+    SmallGradient,
+)
+
+NAN = math.nan
+seeded = settings(max_examples=200, derandomize=True, deadline=None, database=None)
+
+
+def history(**measured):
+    """Return checks at epochs 0, 1, 2, ...; each keyword is the list of one field."""
+    columns = zip(*measured.values(), strict=True)
+    return [
+        Check(float(epoch), **dict(zip(measured, values, strict=True)))
+        for epoch, values in enumerate(columns)
+    ]
+
+
+def flows(*distances, norm=2.0, flow="information"):
+    """Return checks with these distances to a reference of this norm."""
+    return history(
+        distances=[{flow: d} for d in distances],
+        reference_norms=[{flow: norm}] * len(distances),
+    )
+
+
+def first_stop(rule, checks):
+    """Return the number of the first check at which the rule stops, or None."""
+    stops = (i for i in range(len(checks)) if rule.stop(checks[: i + 1]))
+    return next(stops, None)
+
+
+# One example of every rule, on a history in which it stops, and where it does.
+EXAMPLES = {
+    "fixed": (FixedEpochs(2), history(validation_accuracy=[NAN] * 4), 2),
+    "accuracy": (ReachAccuracy(0.8), history(validation_accuracy=[0.1, 0.7, 0.8, 0.9]), 2),
+    "information": (FlowConsistency("information", 0.25), flows(3.0, 0.6, 0.5, 0.49), 3),
+    "gradient": (FlowConsistency("gradient", 0.25), flows(3.0, 0.6, 0.4, flow="gradient"), 2),
+    "absolute": (FlowConsistency("information", 0.55, relative=False), flows(3.0, 0.6, 0.5), 2),
+    "small-gradient": (SmallGradient(0.1), history(gradient_norm=[2.0, 0.3, 0.1, 0.09]), 3),
+    "mask": (MaskStability(0.1), history(mask_distance=[NAN, 0.2, 0.1, 0.05]), 3),
+    "mask, twice": (MaskStability(0.1, 2), history(mask_distance=[NAN, 0.0, 0.2, 0.0, 0.0]), 4),
+    "patience": (Patience(2), history(validation_accuracy=[0.1, 0.5, 0.4, 0.45, 0.3]), 3),
+    "any of": (
+        AnyOf(FixedEpochs(3), ReachAccuracy(0.8)),
+        history(validation_accuracy=[0.1, 0.2, 0.85, 0.9]),
+        2,
+    ),
+}
+RULES = pytest.mark.parametrize("rule", [rule for rule, *_ in EXAMPLES.values()], ids=EXAMPLES)
+
+
+# When rules stop
+
+
+@pytest.mark.parametrize(("rule", "checks", "expected"), EXAMPLES.values(), ids=EXAMPLES)
+def test_each_rule_first_stops_where_it_should_by_hand(rule, checks, expected):
+    assert first_stop(rule, checks) == expected
+
+
+def test_fixed_epochs_counts_epochs_not_checks():
+    checks = [Check(epoch) for epoch in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert first_stop(FixedEpochs(0.5), checks) == 2
+    assert first_stop(FixedEpochs(0.6), checks) == 3
+    assert first_stop(FixedEpochs(1.1), checks) is None
+
+
+def test_zero_epochs_stop_before_any_training():
+    assert FixedEpochs(0).stop([Check(0.0)])
+
+
+def test_the_published_criterion_is_absolute_and_the_relative_one_scales_with_the_reference():
+    checks = flows(9.0, 0.3, norm=0.5)
+    assert FlowConsistency("information", 0.4, relative=False).stop(checks)
+    assert not FlowConsistency("information", 0.4).stop(checks)
+    assert FlowConsistency("information", 0.61).stop(checks)
+
+
+def test_a_distance_of_exactly_epsilon_does_not_stop():
+    checks = flows(9.0, 0.5, norm=2.0)
+    assert not FlowConsistency("information", 0.25).stop(checks)
+    assert not FlowConsistency("information", 0.5, relative=False).stop(checks)
+
+
+def test_a_reference_flow_of_zero_is_never_reached_relatively():
+    assert not FlowConsistency("information", 10.0).stop(flows(0.0, 0.0, norm=0.0))
+
+
+def test_a_flow_rule_reads_its_own_flow_only():
+    last = Check(1.0, distances={"gradient": 0.0}, reference_norms={"gradient": 1.0})
+    assert not FlowConsistency("information", 0.5).stop([Check(0.0), last])
+    assert FlowConsistency("gradient", 0.5).stop([Check(0.0), last])
+
+
+@pytest.mark.parametrize("rule", [ReachAccuracy(0.5), SmallGradient(0.5)])
+def test_rules_on_the_last_check_forget_the_ones_before(rule):
+    good = {"validation_accuracy": 0.9, "gradient_norm": 0.1}
+    bad = {"validation_accuracy": 0.1, "gradient_norm": 0.9}
+    assert rule.stop([Check(1.0, **bad), Check(2.0, **good)])
+    assert not rule.stop([Check(1.0, **good), Check(2.0, **bad)])
+
+
+def test_mask_stability_wants_its_checks_in_a_row():
+    quiet, moving = 0.01, 0.5
+    for distances, expected in [
+        ([NAN, quiet], False),  # one quiet check, two are asked for
+        ([quiet], False),
+        ([NAN, quiet, moving, quiet], False),
+        ([NAN, moving, quiet, quiet], True),
+    ]:
+        assert MaskStability(0.05, 2).stop(history(mask_distance=distances)) is expected
+
+
+def test_patience_starts_again_with_every_new_best_but_not_with_an_equal_one():
+    assert not Patience(2).stop(history(validation_accuracy=[0.5, 0.6, 0.5, 0.61]))
+    assert Patience(2).stop(history(validation_accuracy=[0.5, 0.6, 0.5, 0.6]))
+
+
+def test_patience_counts_from_the_untrained_network_on():
+    assert Patience(1).stop(history(validation_accuracy=[0.9, 0.2]))
+
+
+# When rules must not stop
+
+
+UNTRAINED = Check(
+    0.0,
+    validation_accuracy=1.0,
+    distances={"information": 0.0, "gradient": 0.0},
+    reference_norms={"information": 1.0, "gradient": 1.0},
+    gradient_norm=0.0,
+    mask_distance=NAN,  # nothing to compare with before the second check
+)
+
+
+@RULES
+def test_no_rule_stops_before_training_however_good_the_network(rule):
+    assert not rule.stop([UNTRAINED])
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "fixed"])
+def test_nan_never_stops(name):
+    rule, *_ = EXAMPLES[name]
+    unmeasured = [Check(float(epoch)) for epoch in range(10)]
+    nan = [
+        dataclasses.replace(
+            check,
+            distances={"information": NAN, "gradient": NAN},
+            reference_norms={"information": 1.0, "gradient": 1.0},
+        )
+        for check in unmeasured
+    ]
+    parts = rule.rules[1:] if isinstance(rule, AnyOf) else [rule]  # its budget may stop
+    for part in parts:
+        assert first_stop(part, unmeasured) is None
+        assert first_stop(part, nan) is None
+
+
+def test_a_nan_reference_never_stops():
+    assert not FlowConsistency("information", 0.5).stop(flows(9.0, 0.0, norm=NAN))
+
+
+def test_patience_does_not_count_checks_that_measured_nothing():
+    """A NaN is neither the best accuracy nor a check without a new best."""
+    rule = Patience(2)
+    assert not rule.stop(history(validation_accuracy=[NAN, 0.5, 0.6]))
+    assert not rule.stop(history(validation_accuracy=[0.5, NAN, NAN, NAN]))
+    assert rule.stop(history(validation_accuracy=[NAN, 0.5, NAN, 0.4, 0.3]))
+
+
+def test_one_nan_mask_distance_breaks_the_row():
+    assert not MaskStability(0.1, 2).stop(history(mask_distance=[NAN, 0.0, NAN, 0.0]))
+
+
+# Combinations and monotonicity
+
+
+unit = st.one_of(st.floats(0.0, 1.0), st.just(NAN))
+trajectories = st.lists(st.tuples(unit, unit, unit, unit), min_size=1, max_size=8).map(
+    lambda rows: [
+        Check(
+            float(epoch),
+            validation_accuracy=accuracy,
+            distances={"information": distance, "gradient": distance},
+            reference_norms={"information": 1.0, "gradient": 1.0},
+            gradient_norm=gradient,
+            mask_distance=mask if epoch else NAN,
+        )
+        for epoch, (accuracy, distance, gradient, mask) in enumerate(rows)
+    ]
+)
+simple_rules = st.one_of(
+    st.builds(FixedEpochs, st.integers(0, 9)),
+    st.builds(ReachAccuracy, st.floats(0.0, 1.0)),
+    st.builds(FlowConsistency, st.sampled_from(["information", "gradient"]), st.floats(0.01, 1.0)),
+    st.builds(SmallGradient, st.floats(0.01, 1.0)),
+    st.builds(MaskStability, st.floats(0.01, 1.0), st.integers(1, 3)),
+    st.builds(Patience, st.integers(1, 4)),
+)
+
+
+def when(rule, checks):
+    stop = first_stop(rule, checks)
+    return math.inf if stop is None else stop
+
+
+@seeded
+@given(rules=st.lists(simple_rules, min_size=1, max_size=4), checks=trajectories)
+def test_any_of_stops_exactly_when_the_first_of_its_rules_does(rules, checks):
+    """T5.3a: one more rule never delays a stop."""
+    assert when(AnyOf(*rules), checks) == min(when(rule, checks) for rule in rules)
+
+
+@seeded
+@given(rules=st.lists(simple_rules, min_size=1, max_size=3), n=st.integers(0, 5))
+def test_with_a_budget_among_its_rules_any_of_never_exceeds_it(rules, n):
+    checks = [Check(float(epoch)) for epoch in range(10)]
+    assert when(AnyOf(*rules, FixedEpochs(n)), checks) <= n
+
+
+@seeded
+@given(
+    make=st.sampled_from(
+        [
+            lambda epsilon: FlowConsistency("information", epsilon),
+            lambda epsilon: FlowConsistency("gradient", epsilon, relative=False),
+            SmallGradient,
+            MaskStability,
+            lambda epsilon: MaskStability(epsilon, 2),
+        ]
+    ),
+    epsilons=st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)),
+    checks=trajectories,
+)
+def test_a_wider_tolerance_never_stops_later_on_the_same_trajectory(make, epsilons, checks):
+    """T5.3a."""
+    narrow, wide = sorted(epsilons)
+    assert when(make(wide), checks) <= when(make(narrow), checks)
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.11, 0.2, 0.5, 1.5])
+def test_on_a_geometric_approach_the_hitting_time_is_the_closed_form(epsilon):
+    """T5.3b: D_t = c lambda^t + phi."""
+    c, decay, floor = 1.0, 0.8, 0.1
+    checks = flows(*(c * decay**t + floor for t in range(60)))
+    expected = None
+    if epsilon > floor:
+        expected = math.floor(math.log(c / (epsilon - floor)) / math.log(1 / decay)) + 1
+        expected = max(expected, 1)  # the rule first looks after some training
+    assert first_stop(FlowConsistency("information", epsilon, relative=False), checks) == expected
+
+
+# What rules say about themselves, and what they refuse
+
+
+@pytest.mark.parametrize(
+    ("rule", "reads"),
+    [
+        (FixedEpochs(1), set()),
+        (ReachAccuracy(0.5), {"accuracy"}),
+        (Patience(1), {"accuracy"}),
+        (FlowConsistency("information", 1), {"information"}),
+        (FlowConsistency("gradient", 1), {"gradient"}),
+        (SmallGradient(1), {"gradient"}),
+        (MaskStability(1), {"mask"}),
+        (
+            AnyOf(MaskStability(1), AnyOf(Patience(1), SmallGradient(1))),
+            {"mask", "accuracy", "gradient"},
+        ),
+    ],
+    ids=str,
+)
+def test_each_rule_says_what_it_reads(rule, reads):
+    assert rule.reads == reads
+
+
+@RULES
+def test_rules_are_frozen_and_equal_by_value(rule):
+    name = dataclasses.fields(rule)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(rule, name, 1)
+    twin = pickle.loads(pickle.dumps(rule))
+    assert twin == rule
+    assert hash(twin) == hash(rule)
+
+
+def test_a_check_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Check(1.0).epoch = 2.0
+
+
+BAD_NUMBERS = [0, -1, NAN, math.inf, "1", None]
+
+
+@pytest.mark.parametrize("epsilon", BAD_NUMBERS)
+def test_an_epsilon_that_is_not_a_positive_number_is_refused(epsilon):
+    for make in (
+        lambda: FlowConsistency("information", epsilon),
+        lambda: SmallGradient(epsilon),
+        lambda: MaskStability(epsilon),
+    ):
+        with pytest.raises(ValueError, match="epsilon must be a positive number"):
+            make()
+
+
+@pytest.mark.parametrize("patience", [*BAD_NUMBERS, 0.5, 1.5])
+def test_a_patience_that_is_not_a_whole_positive_number_is_refused(patience):
+    for make in (lambda: Patience(patience), lambda: MaskStability(0.1, patience)):
+        with pytest.raises(ValueError, match="patience must be"):
+            make()
+
+
+@pytest.mark.parametrize("n", [-1, NAN, math.inf])
+def test_a_number_of_epochs_that_cannot_be_is_refused(n):
+    with pytest.raises(ValueError, match="n must be a number of epochs"):
+        FixedEpochs(n)
+
+
+@pytest.mark.parametrize("target", [-0.1, 1.1, 90, NAN])
+def test_a_target_that_is_no_accuracy_is_refused(target):
+    with pytest.raises(ValueError, match=r"accuracy in \[0, 1\]"):
+        ReachAccuracy(target)
+
+
+def test_an_unknown_flow_is_refused():
+    with pytest.raises(ValueError, match="unknown flow 'entropy'; choose from information"):
+        FlowConsistency("entropy", 0.1)
+
+
+def test_any_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one rule"):
+        AnyOf()
