@@ -1,0 +1,142 @@
+"""The command line: ``python -m infcop_lite run`` and ``download``, generated from `Config`."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+import pandas as pd
+from tqdm import tqdm
+
+from . import data, records
+from .config import Config
+from .imp import Row, run_imp
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"infcop_lite: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Source: `Config`; one option per field.
+
+    Args:
+        arguments: the words after the program's name; those of the process unless given.
+
+    Returns:
+        0 when done, 2 after a bad input (one line on stderr), 130 after an interruption.
+    """
+    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        if options.action == "download":
+            print(f"{options.data} is ready in {data.download(options.data)}")
+        else:
+            _run(options, shlex.join(["python", "-m", "infcop_lite", *words]))
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"infcop_lite: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("infcop_lite: interrupted; the rows so far are in --out", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m infcop_lite", description="Information Consistent Pruning.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run | download")
+    run = actions.add_parser(
+        "run",
+        help="prune a network and record every check",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    hints = get_type_hints(Config)
+    for f in fields(Config):
+        _add_option(run, f.name, hints[f.name], f.default, f.metadata)
+    run.add_argument("--out", type=Path, required=True, help="folder for rows.csv and run.json")
+    download = actions.add_parser("download", help="fetch a data set through torchvision")
+    download.add_argument("data", help="mnist, fashion-mnist or cifar10")
+    return parser
+
+
+def _add_option(
+    parser: argparse.ArgumentParser, name: str, hint: Any, default: Any, metadata: Any
+) -> None:
+    flag, text = "--" + name.replace("_", "-"), metadata["help"].replace("%", "%%")
+    if hint is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+        return
+    kind = next(k for k in getattr(hint, "__args__", (hint,)) if k is not type(None))
+    parser.add_argument(
+        flag,
+        type=kind,
+        default=default,
+        metavar=kind.__name__.upper(),
+        help=text,
+        choices=metadata.get("choices"),
+    )
+
+
+def _run(options: argparse.Namespace, command: str) -> None:
+    config = Config(**{f.name: getattr(options, f.name) for f in fields(Config)})
+    settings = asdict(config)
+    if records.begin(options.out, settings):
+        print(f"{options.out} already holds this run, finished")
+    else:
+        rows: list[dict[str, Any]] = []
+        records.save(options.out, settings, rows, command)
+        with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
+            for row in run_imp(config):
+                rows.append(asdict(row))
+                records.save(options.out, settings, rows, command)
+                _report(bar, row, config)
+        records.save(options.out, settings, rows, command, finished=True)
+    print(_table(records.read(options.out)[0], config))
+
+
+def _report(bar: "tqdm[NoReturn]", row: Row, config: Config) -> None:
+    if bar.disable:
+        if row.stopped:
+            print(
+                f"level {row.level}: density {row.density:.4f}, {row.epoch:g} epochs, "
+                f"test accuracy {row.test_accuracy:.4f}, {row.elapsed_s:.0f} s so far",
+                file=sys.stderr,
+            )
+        return
+    bar.n = row.level + (1 if row.stopped else min(1, row.epoch / max(config.epochs, 1e-9)))
+    bar.set_postfix_str(f"density {row.density:.3f}, validation {row.validation_accuracy:.4f}")
+
+
+def _table(rows: pd.DataFrame, config: Config) -> str:
+    ended = rows[rows["stopped"]]
+    table = pd.DataFrame(
+        {
+            "level": ended["level"],
+            "density": ended["density"],
+            "test accuracy": ended["test_accuracy"],
+            "epochs": ended["epoch"],
+            "seconds": ended["elapsed_s"].diff().fillna(ended["elapsed_s"]),
+        }
+    )
+    formats = {
+        "density": "{:.4f}".format,
+        "test accuracy": "{:.4f}".format,
+        "epochs": "{:g}".format,
+        "seconds": "{:.1f}".format,
+    }
+    total = ended["epoch"].sum() + config.warmup_epochs
+    return (
+        table.to_string(index=False, formatters=formats)
+        + f"\n{total:g} epochs in all, {config.warmup_epochs:g} of them warm-up, "
+        f"in {ended['elapsed_s'].iloc[-1]:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""Iterative magnitude pruning: train -> measure -> stop? -> prune -> rewind, level by level."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import data, models
+from .config import Config, stop_rule
+from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
+from .masks import Masks, density, full_masks, magnitude_masks, rewind, sap_fraction
+from .stopping import AnyOf, Check, FixedEpochs, Rule
+from .train import evaluate, make_optimizer, shuffled_batches, train_steps
+
+__all__ = ["Config", "Row", "next_masks", "prune", "run_imp"]
+
+NAN = float("nan")
+PURPOSES = ("level", "warmup", "probe")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check of one level. The last row of a run is the final network.
+
+    Source: rows.csv. Accuracies are in [0, 1], losses in nats; what was not measured is NaN.
+    ``test_accuracy`` is measured only where a level ends; nothing ever reads it but the reader.
+    ``flow_distance`` is that of the flow the rule reads, or of the information flow.
+    """
+
+    data: str
+    model: str
+    amount: str
+    scope: str
+    stop: str
+    epsilon: float
+    seed: int
+    level: int
+    epoch: float
+    density: float
+    train_loss: float
+    validation_accuracy: float
+    test_accuracy: float
+    flow_distance: float
+    reference_norm: float
+    gradient_norm: float
+    mask_distance: float
+    stopped: bool
+    elapsed_s: float
+
+
+def run_imp(config: Config) -> Iterator[Row]:
+    """Run the whole method and yield one row per (level, check).
+
+    Source: Frankle & Carbin 2019, arXiv:1803.03635, with the stop rule of arXiv:2501.15592.
+    Warm up -> snapshot -> per level: train until the rule, prune, rewind -> final training.
+
+    Args:
+        config: what to run.
+
+    Raises:
+        ValueError, OSError: data or model not to be had.
+        FloatingPointError: training diverged.
+
+    >>> rows = list(run_imp(Config(levels=1, epochs=1, warmup_epochs=1)))
+    >>> [(row.level, row.epoch, round(row.density, 2)) for row in rows]
+    [(0, 0.0, 1.0), (0, 1.0, 1.0), (1, 0.0, 0.8), (1, 1.0, 0.8)]
+    """
+    splits = data.load(config.data, subset=config.subset, seed=config.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = models.build(config.model, splits)
+    yield from _Run(model, splits.train, splits.validation, splits.test, config).levels()
+
+
+def prune(
+    model: nn.Module,
+    train: data.Split | tuple[Tensor, Tensor],
+    validation: data.Split | tuple[Tensor, Tensor],
+    test: data.Split | tuple[Tensor, Tensor] | None = None,
+    **config: Any,
+) -> tuple[nn.Module, Masks, list[Row]]:
+    """Prune a network of your own; the one you pass in is left untouched.
+
+    Source: `run_imp` on any module with Conv or Linear weights.
+
+    Args:
+        model: a classifier; its present weights are where the warm-up starts.
+        train: (inputs, targets): (sample, ...) float and (sample,) int64.
+        validation: likewise; all that stop rules may read besides the training data.
+        test: likewise, for reporting only.
+        **config: fields of `Config`; ``stop`` may also be a rule object.
+
+    Returns:
+        The pruned model, its masks, and the rows.
+
+    Raises:
+        ValueError: data that do not fit, no prunable weights, or a bad field.
+        FloatingPointError: training diverged.
+
+    >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    >>> y = (x[:, 0] > 0).long()
+    >>> net, masks, rows = prune(nn.Linear(4, 2), (x, y), (x, y), levels=2, fraction=0.5, epochs=2)
+    >>> rows[-1].density
+    0.25
+    """
+    model = copy.deepcopy(model)
+    settings = Config(**{"data": "custom", "model": type(model).__name__, **config})
+    splits = [_as_split(part) for part in (train, validation)]
+    held_out = None if test is None else _as_split(test)
+    run = _Run(model, splits[0], splits[1], held_out, settings)
+    rows = list(run.levels())
+    return run.model, run.masks, rows
+
+
+def _as_split(part: data.Split | tuple[Tensor, Tensor]) -> data.Split:
+    split = part if isinstance(part, data.Split) else data.Split(*part)
+    if len(split.inputs) == 0 or len(split.inputs) != len(split.targets):
+        raise ValueError(
+            f"{len(split.inputs)} inputs and {len(split.targets)} targets do not make samples"
+        )
+    if split.targets.dtype != torch.int64 or split.targets.dim() != 1:
+        raise ValueError("targets must be int64 class indices of shape (sample,)")
+    if not torch.isfinite(split.inputs).all():
+        raise ValueError("inputs hold NaN or infinity")
+    return split
+
+
+def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
+    """Return the masks that pruning now would give.
+
+    Source: the fixed fraction of arXiv:1803.03635, or SAP's, arXiv:2302.05601.
+
+    Args:
+        model: the network whose weights are ranked.
+        masks: the current masks.
+        config: amount, fraction, scope and SAP's parameters.
+
+    >>> model = nn.Linear(10, 1)
+    >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
+    7
+    """
+    if config.amount == "fixed":
+        return magnitude_masks(model, masks, config.fraction, config.scope)
+
+    def sap(weights: Tensor) -> float:
+        return sap_fraction(weights, config.p, config.q, config.eta, config.gamma, config.beta)
+
+    survivors = {name: model.get_parameter(name).detach()[mask] for name, mask in masks.items()}
+    if config.scope == "global":
+        return magnitude_masks(model, masks, sap(torch.cat(list(survivors.values()))), "global")
+    return magnitude_masks(model, masks, {name: sap(w) for name, w in survivors.items()})
+
+
+class _Run:
+    """One run: the network, its masks, the snapshot it rewinds to, and its references."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: data.Split,
+        validation: data.Split,
+        test: data.Split | None,
+        config: Config,
+    ) -> None:
+        self.started = time.perf_counter()
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        device = auto if config.device == "auto" else config.device
+        self.config = config
+        self.model = model.to(device)
+        self.masks = full_masks(self.model)
+        self.train, self.validation = train.to(device), validation.to(device)
+        self.test = None if test is None else test.to(device)
+        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
+        chosen = torch.randperm(len(train), generator=self._generator(0, "probe"))
+        chosen = chosen[: config.probe_size].to(device)
+        self.probe = self.train.inputs[chosen], self.train.targets[chosen]
+        self.rule = stop_rule(config, target=1.0)
+        read = [flow for flow in FLOWS if flow in self.rule.reads]
+        self.flows = read or ["information"] * config.monitor
+        self.references: dict[str, Tensor] = {}
+
+    def levels(self) -> Iterator[Row]:
+        config = self.config
+        final_epochs = config.epochs if config.final_epochs is None else config.final_epochs
+        self._warm_up()
+        if config.reference == "warmup":
+            self._take_reference()
+        for level in range(config.levels):
+            defines_reference = level == 0 and config.reference == "trained"
+            budget = FixedEpochs(config.epochs)
+            yield from self._level(level, config.epochs, budget if defines_reference else self.rule)
+            if defines_reference:
+                self._take_reference()
+            self.masks = next_masks(self.model, self.masks, config)
+            rewind(self.model, self.snapshot, self.masks)
+        yield from self._level(config.levels, final_epochs, FixedEpochs(final_epochs))
+
+    def _generator(self, level: int, purpose: str = "level") -> torch.Generator:
+        """Return a generator for one purpose: no level depends on how long another ran."""
+        key = (self.config.seed, PURPOSES.index(purpose), level)
+        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed))
+
+    def _train(
+        self, optimizer: torch.optim.Optimizer, batches: Iterator[Tensor], num_steps: int, seed: int
+    ) -> float:
+        with torch.random.fork_rng():  # dropout draws from torch's global generator
+            torch.manual_seed(seed)
+            return train_steps(
+                self.model,
+                optimizer,
+                self.train.inputs,
+                self.train.targets,
+                self.masks,
+                batches,
+                num_steps,
+            )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        c = self.config
+        return make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
+
+    def _warm_up(self) -> None:
+        num_steps = round(self.config.warmup_epochs * self.steps_per_epoch)
+        if num_steps:
+            generator = self._generator(0, "warmup")
+            batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
+            self._train(self._optimizer(), batches, num_steps, generator.initial_seed())
+        self.snapshot = copy.deepcopy(self.model.state_dict())
+
+    def _take_reference(self) -> None:
+        self.references = {flow: self._measure(flow) for flow in self.flows}
+        self.rule = stop_rule(self.config, target=self._validation_accuracy())
+
+    def _validation_accuracy(self) -> float:
+        return evaluate(self.model, self.validation.inputs, self.validation.targets)[1]
+
+    def _measure(self, flow: str) -> Tensor:
+        if flow == "information":
+            return information_flow(collect_activations(self.model, self.probe[0]))
+        return gradient_flow(self.model, *self.probe, self.masks)
+
+    def _level(self, level: int, epochs: float, rule: Rule) -> Iterator[Row]:
+        config = self.config
+        generator = self._generator(level)
+        batches = shuffled_batches(len(self.train), config.batch_size, generator)
+        optimizer = self._optimizer()  # a fresh one: its state is rewound too
+        budget = round(epochs * self.steps_per_epoch)
+        interval = config.check_steps or self.steps_per_epoch
+        checks: list[Check] = []
+        step, loss, would_be = 0, NAN, None
+        while True:
+            current = {flow: self._measure(flow) for flow in self.flows}
+            before = would_be
+            if "mask" in rule.reads:
+                would_be = next_masks(self.model, self.masks, config)
+            check = Check(
+                epoch=step / self.steps_per_epoch,
+                validation_accuracy=self._validation_accuracy(),
+                distances={k: flow_distance(current[k], v) for k, v in self.references.items()},
+                reference_norms={k: v.norm().item() for k, v in self.references.items()},
+                gradient_norm=current["gradient"].norm().item() if "gradient" in current else NAN,
+                mask_distance=_changed(before, would_be, self.masks),
+            )
+            checks.append(check)
+            stopped = step >= budget or rule.stop(checks)
+            yield self._row(level, check, loss, stopped)
+            if stopped:
+                return
+            num_steps = min(interval, budget - step)
+            loss = self._train(optimizer, batches, num_steps, generator.initial_seed() ^ step)
+            step += num_steps
+
+    def _row(self, level: int, check: Check, loss: float, stopped: bool) -> Row:
+        c = self.config
+        flow = self.flows[0] if self.flows else ""
+        test_accuracy = NAN
+        if stopped and self.test is not None:
+            test_accuracy = evaluate(self.model, self.test.inputs, self.test.targets)[1]
+        rules = self.rule.rules if isinstance(self.rule, AnyOf) else (self.rule,)
+        return Row(
+            data=c.data,
+            model=c.model,
+            amount=c.amount,
+            scope=c.scope,
+            stop=str(c.stop),
+            epsilon=next((r.epsilon for r in rules if hasattr(r, "epsilon")), NAN),
+            seed=c.seed,
+            level=level,
+            epoch=check.epoch,
+            density=density(self.masks),
+            train_loss=loss,
+            validation_accuracy=check.validation_accuracy,
+            test_accuracy=test_accuracy,
+            flow_distance=check.distances.get(flow, NAN),
+            reference_norm=check.reference_norms.get(flow, NAN),
+            gradient_norm=check.gradient_norm,
+            mask_distance=check.mask_distance,
+            stopped=stopped,
+            elapsed_s=time.perf_counter() - self.started,
+        )
+
+
+def _changed(before: Masks | None, now: Masks | None, alive: Masks) -> float:
+    """Return the fraction of surviving weights on whose fate two would-be masks differ."""
+    if before is None or now is None:
+        return NAN
+    differ = sum(int((before[name] ^ now[name]).sum()) for name in alive)
+    return differ / max(1, sum(int(mask.sum()) for mask in alive.values()))

@@ -1,0 +1,184 @@
+"""Rows <-> CSV, and beside them the config, versions and seconds as JSON. Every write is atomic.
+
+A run is a folder with two files. ``run.json`` says what was run, ``rows.csv`` what came out.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROWS, RUN = "rows.csv", "run.json"
+PACKAGES = ("infcop-lite", "torch", "torchvision", "numpy")
+
+
+def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
+    """Claim a folder for a run, and say whether that very run is already finished there.
+
+    Source: one folder, one config; earlier results are never overwritten by another run.
+
+    Args:
+        folder: made if missing.
+        config: the fields of the run's config, JSON values only.
+
+    Returns:
+        True if the folder holds this run, finished.
+
+    Raises:
+        ValueError: the folder holds another run's config, or a file that is not a run's.
+        OSError: the folder cannot be made or written to.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> begin(folder, {"seed": 0})
+    False
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{folder} is a file, not a folder for results") from None
+    if (folder / RUN).exists():
+        held = _read_json(folder / RUN)
+        if held["config"] != dict(config):
+            differing = {
+                k
+                for k in held["config"].keys() | config.keys()
+                if held["config"].get(k) != config.get(k)
+            }
+            raise ValueError(
+                f"{folder} already holds another run; it differs in {', '.join(sorted(differing))}"
+            )
+        return bool(held["finished"])
+    if (folder / ROWS).exists():
+        raise ValueError(f"{folder} holds a {ROWS} without a {RUN}; choose another folder")
+    return False
+
+
+def save(
+    folder: Path | str,
+    config: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    command: str = "",
+    finished: bool = False,
+) -> None:
+    """Write the rows so far, then the record beside them; each file is replaced in one step.
+
+    Source: write to a temporary name, flush to disk, rename.
+
+    Args:
+        folder: one that `begin` has accepted.
+        config: as for `begin`.
+        rows: one mapping per check, all with the same keys, in order.
+        command: the command line that made the run.
+        finished: whether this is the whole run.
+
+    Raises:
+        OSError: the disk is full or the folder read-only; the earlier files are intact.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save(folder, {"seed": 0}, [{"level": 0, "epoch": 1.0, "stopped": True}], finished=True)
+    >>> read(folder)[0].epoch.tolist(), begin(folder, {"seed": 0})
+    ([1.0], True)
+    """
+    folder = Path(folder)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _blank_nan(v) for k, v in row.items()} for row in rows)
+    record = {
+        "command": command,
+        "config": dict(config),
+        "finished": finished,
+        "seconds": rows[-1].get("elapsed_s", 0.0) if rows else 0.0,
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+    }
+    _replace(folder / ROWS, text.getvalue())
+    _replace(folder / RUN, json.dumps(record, indent=2) + "\n")
+
+
+def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows of one run and the record beside them.
+
+    Source: what `save` wrote.
+
+    Args:
+        folder: a run's folder.
+
+    Returns:
+        One line per check, and the parsed run.json.
+
+    Raises:
+        FileNotFoundError: no such run.
+        ValueError: a file that is damaged or not a run's.
+    """
+    folder = Path(folder)
+    record = _read_json(folder / RUN)
+    try:
+        rows = pd.read_csv(folder / ROWS)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
+    return rows, record
+
+
+def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
+    """Return the rows of several runs as one table.
+
+    Source: what `save` wrote.
+
+    Args:
+        folders: the runs' folders.
+
+    Raises:
+        ValueError: no folder given, or as for `read`.
+    """
+    tables = [read(folder)[0] for folder in folders]
+    if not tables:
+        raise ValueError("no runs to read")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _blank_nan(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise ValueError(f"{path} is not the record of a run")
+    return {"finished": False} | record
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
