@@ -1,0 +1,192 @@
+"""Execute the notebooks, then build the book from the executed copies.
+
+    python book/build.py                          every notebook, then book/_build/html/index.html
+    python book/build.py notebooks/01-x.ipynb     that notebook alone, no book
+
+Each notebook runs in a worker process and kernel of its own, in a scratch folder, and only when
+something it depends on has changed. A notebook that fails never replaces its earlier copy.
+"""
+
+import argparse
+import ast
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+EXECUTED = ROOT / "book" / "_build" / "executed" / "notebooks"
+CELL_TIMEOUT_S = {"ci": 120, "laptop": 3600, "paper": None}  # by profile
+
+
+class NotebookError(Exception):
+    """A notebook that cannot be run as asked; its text says which cell and why."""
+
+
+def execute(
+    notebook: Path, *, profile: str = "ci", into: Path = EXECUTED, **parameters: Any
+) -> Path:
+    """Run one notebook and return its executed copy in `into`; reuse that if nothing changed.
+
+    Raises:
+        NotebookError: a parameter is unknown or of the wrong type, or a cell fails.
+    """
+    parameters = {"profile": profile, **parameters}
+    changed = _check_parameters(notebook, parameters)
+    target, key = into / notebook.name, _key(notebook, parameters)
+    if target.exists() and record(target).get("key") == key:
+        return target
+    started = time.perf_counter()
+    try:
+        executed = _run(notebook, changed, CELL_TIMEOUT_S[profile])
+    except papermill.PapermillExecutionError as error:
+        where = f"{notebook.name}, cell {error.cell_index + 1}"
+        raise NotebookError(f"{where} failed:\n\n{error.source}\n{error}") from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise NotebookError(f"{notebook.name} stalled, twice: {error}") from None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    executed.metadata["infcop_lite"] = {
+        "key": key,
+        "parameters": parameters,
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mb": peak // (1024**2 if sys.platform == "darwin" else 1024),
+    }
+    into.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+    nbformat.write(executed, unfinished)
+    unfinished.replace(target)
+    return target
+
+
+def record(executed: Path) -> dict[str, Any]:
+    """What `execute` noted in an executed copy: key, parameters, seconds, peak_memory_mb."""
+    return dict(nbformat.read(executed, as_version=4).metadata.get("infcop_lite", {}))
+
+
+def _check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Compare with the `parameters` cell; return the parameters that differ from it."""
+    declared = papermill.inspect_notebook(str(notebook))
+    defaults = {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+    for name, value in parameters.items():
+        if name not in defaults:
+            raise NotebookError(f"{notebook.name} has no parameter {name!r}, only {list(defaults)}")
+        wanted = type(defaults[name])
+        if type(value) is not wanted and (wanted, type(value)) != (float, int):
+            raise NotebookError(f"{notebook.name}: {name} is a {wanted.__name__}, not {value!r}")
+    if parameters["profile"] not in CELL_TIMEOUT_S:
+        raise NotebookError(f"{notebook.name}: profile is one of {list(CELL_TIMEOUT_S)}")
+    return {name: value for name, value in parameters.items() if value != defaults[name]}
+
+
+def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbformat.NotebookNode:
+    """Run in a scratch folder, this interpreter as the kernel, with one retry on a stall."""
+    with tempfile.TemporaryDirectory() as scratch:
+        kernel = Path(scratch, "jupyter", "kernels", "book", "kernel.json")
+        kernel.parent.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=40"]
+        spec = {
+            "argv": [*argv, "-f", "{connection_file}"],
+            "display_name": "",
+            "language": "python",
+        }
+        kernel.write_text(json.dumps(spec))
+        # one thread, one result; and nothing of the reader's own settings may reach the book
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.update(JUPYTER_PATH=f"{scratch}/jupyter", IPYTHONDIR=f"{scratch}/ipython")
+        os.environ.pop("MPLBACKEND", None)
+        options = {"kernel_name": "book", "cwd": scratch, "progress_bar": False}
+        limits = {"execution_timeout": timeout, "iopub_timeout": 60, "start_timeout": 120}
+        try:
+            nb = papermill.execute_notebook(notebook, None, parameters, **options, **limits)
+        except (CellTimeoutError, DeadKernelError):
+            nb = papermill.execute_notebook(notebook, None, parameters, **options, **limits)
+    for number, cell in enumerate(nb.cells, 1):  # papermill takes exit() for success
+        due = cell.cell_type == "code" and "skip-execution" not in cell.metadata.get("tags", [])
+        if due and cell.source.strip() and cell.execution_count is None:
+            raise NotebookError(f"{notebook.name}, cell {number} never ran: an earlier one exits")
+    del nb.metadata["papermill"]["input_path"], nb.metadata["papermill"]["output_path"]
+    return nb
+
+
+def _key(notebook: Path, parameters: dict[str, Any]) -> str:
+    """Hash everything that an executed copy depends on."""
+    parts = [sys.version, json.dumps(parameters, sort_keys=True)]
+    parts += sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+    data = Path(os.environ.get("INFCOP_DATA_DIR", "~/.cache/infcop_lite")).expanduser()
+    parts += sorted(f"{file} {file.stat().st_size}" for file in data.rglob("*") if file.is_file())
+    digest = hashlib.sha256("\n".join(parts).encode())
+    results = [file for file in (ROOT / "book" / "results").rglob("*") if file.is_file()]
+    library = sorted([*(ROOT / "infcop_lite").rglob("*.py"), *results])
+    for file in [notebook, Path(__file__), *library]:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def execute_all(notebooks: Iterable[Path], **options: Any) -> dict[Path, NotebookError | None]:
+    """Run notebooks side by side, each in a fresh worker process; what failed, and how."""
+    outcomes: dict[Path, NotebookError | None] = {}
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, max_tasks_per_child=1) as pool:
+        futures = {notebook: pool.submit(execute, notebook, **options) for notebook in notebooks}
+        for notebook, future in futures.items():
+            try:
+                spent = "{seconds} s, {peak_memory_mb} MB".format(**record(future.result()))
+                print(f"{notebook.name}: {spent}", flush=True)
+                outcomes[notebook] = None
+            except NotebookError as error:
+                outcomes[notebook] = error
+    return outcomes
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """The book's notebooks, in order."""
+    return sorted((root / "notebooks").glob("*.ipynb"))
+
+
+def html(root: Path = ROOT) -> None:
+    """Build the book from nothing (a second look at old doctrees would hide their warnings)."""
+    shutil.rmtree(root / "book" / "_build" / ".doctrees", ignore_errors=True)
+    shutil.rmtree(root / "book" / "_build" / "html", ignore_errors=True)
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    where = ["--toc", "book/_toc.yml", "--path-output", "book"]
+    strict = ["-W", "-n", "--keep-going", "-q"]
+    subprocess.run([str(jupyter_book), "build", ".", *where, *strict], cwd=root, check=True)
+
+
+def main() -> int:
+    """The command line; see the top of this file."""
+    parser = argparse.ArgumentParser(description="Execute the notebooks and build the book.")
+    parser.add_argument("--profile", choices=list(CELL_TIMEOUT_S), default="ci")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="run these alone, build no book")
+    arguments = parser.parse_args()
+    chosen = [path.resolve() for path in arguments.notebooks]
+    outcomes = execute_all(chosen or notebooks(), profile=arguments.profile)
+    if errors := [str(error) for error in outcomes.values() if error]:
+        print(*errors, sep="\n\n", file=sys.stderr)
+        return 1
+    if not chosen:
+        try:
+            html()
+        except subprocess.CalledProcessError as error:
+            return error.returncode
+        print("the book: book/_build/html/index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

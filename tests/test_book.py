@@ -1,0 +1,192 @@
+"""The built book: complete, linked, legible without pictures, and free of litter."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import address
+import build
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
+
+slow = [pytest.mark.slow, pytest.mark.timeout(900)]
+TOC = yaml.safe_load((build.ROOT / "book" / "_toc.yml").read_text("utf-8"))
+FILES = [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+PAGES = [TOC["root"], *FILES]
+CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
+each_page = pytest.mark.parametrize("page", PAGES)
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+@functools.cache
+def parse(path):
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+def soup(site, page):
+    return parse(site / f"{page}.html")
+
+
+def shown_with_outputs(chapter):
+    """The executed cells that a page shows with what they printed or drew."""
+    hiding = {"remove-cell", "remove-output"}
+    cells = nbformat.read(build.EXECUTED.parent / f"{chapter}.ipynb", as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    return [
+        cell for cell in code if cell.outputs and not hiding & set(cell.metadata.get("tags", []))
+    ]
+
+
+def test_the_contents_list_every_notebook_in_order():
+    assert [f"notebooks/{path.stem}" for path in build.notebooks()] == CHAPTERS
+
+
+class TestSite:
+    pytestmark = slow
+
+    def test_the_first_page_leads_into_the_book(self, site):
+        assert "book/intro.html" in (site / "index.html").read_text("utf-8")
+
+    @each_page
+    def test_every_page_of_the_contents_is_there(self, site, page):
+        headings = soup(site, page).select("article h1")
+        assert len(headings) == 1
+
+    @each_page
+    def test_internal_links_and_anchors_lead_somewhere(self, site, page):
+        here = site / f"{page}.html"
+        for tag in soup(site, page).find_all(["a", "img", "link", "script"]):
+            url = urlsplit(tag.get("href") or tag.get("src") or "")
+            if url.scheme or url.netloc or (not url.path and url.fragment in {"", "top"}):
+                continue
+            target = (here.parent / unquote(url.path)).resolve() if url.path else here
+            assert target.is_file(), f"{tag} leads nowhere"
+            if url.fragment and target.suffix == ".html":
+                assert parse(target).find(id=unquote(url.fragment)), f"{tag} leads nowhere"
+
+    @each_page
+    def test_every_image_has_alt_text(self, site, page):
+        for image in soup(site, page).find_all("img"):
+            alt = image.get("alt", "").strip()
+            assert alt, f"{image['src']} says nothing to who cannot see it"
+            assert not alt.endswith((".png", ".svg")), f"{alt} is a file name"
+
+    @each_chapter
+    def test_a_chapter_shows_what_its_cells_gave(self, site, chapter):
+        cells = shown_with_outputs(chapter)
+        assert cells
+        assert len(soup(site, chapter).select("div.cell_output")) == len(cells)
+
+    @each_chapter
+    def test_no_litter_stands_in_a_chapter(self, site, chapter):
+        page = soup(site, chapter)
+        raised = [
+            cell
+            for cell in shown_with_outputs(chapter)
+            if "raises-exception" in cell.metadata.get("tags", [])
+        ]
+        assert not page.select(".output.stderr")
+        assert len(page.select(".output.traceback")) == len(raised)
+        text = "\n".join(output.get_text() for output in page.select("div.cell_output"))
+        litter = re.search(
+            r"Warning\b|it/s|s/it|\d%\|| object at 0x|<Axes|<Figure|\[<matplotlib", text
+        )
+        assert not litter, f"{litter.group()!r} in an output"
+        assert "injected-parameters" not in str(page)
+        assert not re.search(r"(?<![\w/])/(?:home|root|tmp|work|Users)/", text), "a machine's path"
+
+    @each_chapter
+    def test_the_download_is_the_clean_notebook_and_colab_opens_it(self, site, chapter):
+        source = build.ROOT / f"{chapter}.ipynb"
+        page = soup(site, chapter)
+        (download,) = {link["href"] for link in page.select("a[href$='.ipynb'][href*='_sources']")}
+        assert (site / chapter).parent.joinpath(download).read_bytes() == source.read_bytes()
+        slug, branch = address.configured()
+        colab = {link["href"] for link in page.select("a[href*='colab.research.google.com']")}
+        assert colab == {
+            f"https://colab.research.google.com/github/{slug}/blob/{branch}/{chapter}.ipynb"
+        }
+
+    def test_published_addresses_follow_from_the_repository(self, site):
+        owner, name = address.configured()[0].split("/")
+        sitemap = (site / "sitemap.xml").read_text("utf-8")
+        for page in PAGES:
+            assert f"<loc>https://{owner}.github.io/{name}/{page}.html</loc>" in sitemap
+        assert f'href="/{name}/_static/' in (site / "404.html").read_text("utf-8")
+
+    @pytest.mark.parametrize("name", ["masks.density", "flows.information_flow", "config.Config"])
+    def test_the_library_is_documented(self, site, name):
+        assert soup(site, "book/api").find(id=f"infcop_lite.{name}")
+
+    def test_plain_sphinx_builds_the_book_too(self, site, tmp_path):
+        ignore = shutil.ignore_patterns("html", ".doctrees", "__pycache__", "jupyter_execute")
+        for folder in ("book", "notebooks"):
+            shutil.copytree(build.ROOT / folder, tmp_path / folder, ignore=ignore)
+        shutil.copy(build.ROOT / "_config.yml", tmp_path)
+        scripts = Path(sys.executable).parent
+        toc = ["--toc", str(tmp_path / "book" / "_toc.yml")]
+        subprocess.run(
+            [scripts / "jupyter-book", "config", "sphinx", str(tmp_path), *toc],
+            check=True,
+            capture_output=True,
+        )
+        found = os.pathsep.join([str(build.ROOT), str(tmp_path / "book" / "_ext")])
+        result = subprocess.run(
+            [scripts / "sphinx-build", "-W", "-n", "-q", "-b", "html", tmp_path, tmp_path / "out"],
+            env={**os.environ, "PYTHONPATH": found},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        for page in PAGES:
+            assert (tmp_path / "out" / f"{page}.html").exists()
+        cells = shown_with_outputs(CHAPTERS[0])
+        assert len(soup(tmp_path / "out", CHAPTERS[0]).select("div.cell_output")) == len(cells)
+
+
+@pytest.fixture
+def show_executed_copy(monkeypatch):
+    monkeypatch.syspath_prepend(build.ROOT / "book" / "_ext")
+    import executed_notebooks
+
+    return executed_notebooks.show_executed_copy
+
+
+def application(folder, suffix):
+    noted: list[str] = []
+    env = SimpleNamespace(
+        doc2path=lambda docname: f"{docname}{suffix}", note_dependency=noted.append
+    )
+    return SimpleNamespace(srcdir=folder, env=env), noted
+
+
+def test_a_page_without_an_executed_copy_is_an_error(show_executed_copy, tmp_path):
+    app, _ = application(tmp_path, ".ipynb")
+    with pytest.raises(ExtensionError, match="run `make book`"):
+        show_executed_copy(app, "notebooks/01-x", ["clean"])
+
+
+def test_a_page_shows_the_executed_copy_and_follows_its_changes(show_executed_copy, tmp_path):
+    executed = tmp_path / "book" / "_build" / "executed" / "notebooks" / "01-x.ipynb"
+    executed.parent.mkdir(parents=True)
+    executed.write_text("executed")
+    (app, noted), source = application(tmp_path, ".ipynb"), ["clean"]
+    show_executed_copy(app, "notebooks/01-x", source)
+    assert source == ["executed"]
+    assert noted == [str(executed)]
+
+
+def test_pages_of_prose_are_left_alone(show_executed_copy, tmp_path):
+    (app, _), source = application(tmp_path, ".md"), ["prose"]
+    show_executed_copy(app, "book/intro", source)
+    assert source == ["prose"]

@@ -1,0 +1,137 @@
+"""The plan of the house: who may import whom, who may touch files, how long a module may be."""
+
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "infcop_lite"
+MAY_IMPORT = {
+    "masks": set(),
+    "flows": {"masks"},
+    "stopping": set(),
+    "data": set(),
+    "models": set(),
+    "train": {"masks"},
+    "config": {"masks", "stopping", "train"},
+    "imp": {"masks", "flows", "stopping", "data", "models", "train", "config"},
+    "records": set(),
+    "figures": {"records"},
+    "__main__": {"data", "config", "imp", "records"},
+    "__init__": {"config", "imp"},
+}
+WITHOUT_TORCH = ("stopping", "records", "figures")
+WITH_FILES = ("data", "records", "__main__")
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+FILE_FUNCTIONS = {"open", "load", "save", "savefig", "fromfile", "tofile", "imread", "imsave"}
+FILE_METHODS = {
+    *("read_text", "read_bytes", "write_text", "write_bytes", "mkdir", "touch", "unlink"),
+    *("rmdir", "rename", "savez", "savetxt", "loadtxt", "genfromtxt", "memmap"),
+}
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Every module that `tree` imports, at the top or inside functions; ours start with a dot."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level and not node.module:
+            names = [f".{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = ["." * node.level + str(node.module)]
+        else:
+            continue
+        found |= {name.replace("infcop_lite", "", 1) or ".__init__" for name in names}
+    return found
+
+
+def file_access(tree: ast.AST) -> set[str]:
+    """Calls that read or write files: open(...), torch.save(...), path.write_text(...)."""
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in {"open", "Path"}:
+            found.add(node.func.id)
+        elif isinstance(node.func, ast.Attribute):
+            owner, name = ast.unparse(node.func.value), node.func.attr
+            library = owner in {"torch", "np", "numpy", "json", "pickle", "plt", "io", "os"}
+            table = owner in {"pd", "pandas"} and name.startswith("read_")
+            if (library and name in FILE_FUNCTIONS) or name in FILE_METHODS or table:
+                found.add(f"{owner}.{name}")
+            if name in {"open", "savefig", "to_csv", "to_json", "to_pickle", "tofile"}:
+                found.add(f"{owner}.{name}")
+    return found
+
+
+def code_lines(source: str) -> int:
+    """Lines that hold code: no blank ones, comments or docstrings."""
+    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in layout | {tokenize.ENDMARKER}:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            lines.difference_update(range(node.lineno, (node.end_lineno or 0) + 1))
+    return len(lines)
+
+
+def test_every_module_has_its_place_in_the_plan():
+    assert set(MODULES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_the_plan_allows(module):
+    ours = {name[1:] for name in imported(parse(module)) if name.startswith(".")}
+    assert ours <= MAY_IMPORT[module], f"{module} imports {ours - MAY_IMPORT[module]}"
+
+
+def test_the_plan_has_no_cycles():
+    order: list[str] = []
+    while rest := set(MAY_IMPORT) - set(order):
+        ready = sorted(module for module in rest if MAY_IMPORT[module] <= set(order))
+        assert ready, f"imports run in a circle among {rest}"
+        order += ready
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_rules_records_and_figures_do_without_torch(module):
+    assert not {name for name in imported(parse(module)) if name.split(".")[0] == "torch"}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - set(WITH_FILES)))
+def test_only_data_records_and_the_command_line_touch_files(module):
+    assert not file_access(parse(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_read_in_one_sitting(module):
+    source = (PACKAGE / f"{module}.py").read_text("utf-8")
+    assert code_lines(source) <= 200, f"{module} holds more than one idea"
+    assert ast.get_docstring(ast.parse(source)), f"{module} does not say what it is about"
+
+
+def test_imports_are_found_wherever_and_however_they_are_written():
+    source = (
+        "import infcop_lite.flows\ndef f():\n    from . import imp\n    from .masks import density"
+    )
+    assert imported(ast.parse(source)) == {".flows", ".imp", ".masks"}
+
+
+@pytest.mark.parametrize(
+    "line", ["open('x')", "torch.save(a, b)", "p.write_text('')", "pd.read_csv(f)", "ax.savefig(f)"]
+)
+def test_file_access_is_noticed(line):
+    assert file_access(ast.parse(line))
+
+
+def test_code_lines_leave_out_docstrings_and_comments():
+    assert code_lines('"""Two\nlines."""\n\n# a comment\nx = [\n    1,\n]\n') == 3
