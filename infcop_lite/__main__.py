@@ -1,8 +1,10 @@
 """The command line: ``python -m infcop_lite run`` and ``download``, generated from `Config`."""
 
 import argparse
+import math
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -33,17 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done, 2 after a bad input (one line on stderr), 130 after an interruption.
     """
     options = _parser().parse_args(arguments)
+    is_run = options.action == "run"
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        if options.action == "download":
-            print(f"{options.data} is ready in {data.download(options.data)}")
-        else:
+        if is_run:
             _run(options, shlex.join(["python", "-m", "infcop_lite", *words]))
+        else:
+            print(f"{options.data} is ready in {data.download(options.data)}")
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"infcop_lite: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("infcop_lite: interrupted; the rows so far are in --out", file=sys.stderr)
+        kept = f"; the rows so far are in {options.out}" if is_run else ""
+        print(f"infcop_lite: interrupted{kept}", file=sys.stderr)
         return 130
     return 0
 
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="prune a network and record every check",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
     hints = get_type_hints(Config)
     for f in fields(Config):
@@ -77,7 +82,7 @@ def _add_option(
         flag,
         type=kind,
         default=default,
-        metavar=kind.__name__.upper(),
+        metavar=None if "choices" in metadata else kind.__name__.upper(),
         help=text,
         choices=metadata.get("choices"),
     )
@@ -90,11 +95,13 @@ def _run(options: argparse.Namespace, command: str) -> None:
         print(f"{options.out} already holds this run, finished")
     else:
         rows: list[dict[str, Any]] = []
-        records.save(options.out, settings, rows, command)
+        saved_s = -math.inf
         with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
             for row in run_imp(config):
                 rows.append(asdict(row))
-                records.save(options.out, settings, rows, command)
+                if row.stopped or time.monotonic() - saved_s > 1:
+                    records.save(options.out, settings, rows, command)
+                    saved_s = time.monotonic()
                 _report(bar, row, config)
         records.save(options.out, settings, rows, command, finished=True)
     print(_table(records.read(options.out)[0], config))

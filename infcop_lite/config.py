@@ -77,10 +77,14 @@ class Config:
         choices=("warmup", "trained"),
     )
     levels: int = _option(10, "number of prunings", least=0)
-    epochs: float = _option(8.0, "training budget of a level in epochs; 0 is one-shot", least=0)
-    warmup_epochs: float = _option(2.0, "epochs before the snapshot that is rewound to", least=0)
+    epochs: float = _option(
+        8.0, "training budget of a level in epochs; 0 is one-shot", least=0, below=1e9
+    )
+    warmup_epochs: float = _option(
+        2.0, "epochs before the snapshot that is rewound to", least=0, below=1e9
+    )
     final_epochs: float | None = _option(
-        None, "epochs at the final density; as many as --epochs unless given", least=0
+        None, "epochs at the final density; as many as --epochs unless given", least=0, below=1e9
     )
     check_steps: int | None = _option(
         None, "check every so many steps; once an epoch unless given", above=0
@@ -92,7 +96,7 @@ class Config:
     lr: float = _option(0.05, "learning rate", above=0)
     momentum: float = _option(0.9, "momentum of sgd", least=0, below=1)
     weight_decay: float = _option(5e-4, "L2 penalty", least=0)
-    seed: int = _option(0, "decides splits, initial weights and data order", least=0)
+    seed: int = _option(0, "decides splits, initial weights and data order", least=0, below=2**63)
     threads: int | None = _option(None, "CPU threads; torch's choice unless given", above=0)
     device: str = _option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
 
@@ -141,6 +145,8 @@ def stop_rule(config: Config, target: float) -> Rule:
     ReachAccuracy(target=0.9)
     """
     if not isinstance(config.stop, str):
+        if isinstance(config.stop, type) or not hasattr(config.stop, "reads"):
+            raise ValueError(f"stop must be a name or a rule, not {config.stop!r}")
         return config.stop
     relative = not config.absolute
     rules: dict[str, Rule] = {

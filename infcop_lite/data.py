@@ -87,6 +87,34 @@ class Dataset:
         return Dataset(train, validation, test, self.classes)
 
 
+def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.float32) -> Split:
+    """Return tensors of your own as a split, after looking at them.
+
+    Source: what a classifier with cross-entropy can be trained on.
+
+    Args:
+        part: (inputs, targets), or already a split: (sample, ...) and (sample,) int64 classes.
+        dtype: of the network's weights; inputs that are floating-point must have it too.
+
+    Raises:
+        ValueError: no samples, lengths that differ, another dtype, a negative class, NaN.
+
+    >>> len(as_split((torch.zeros(3, 2), torch.tensor([0, 1, 0]))))
+    3
+    """
+    split = part if isinstance(part, Split) else Split(*part)
+    inputs, targets = split.inputs, split.targets
+    if len(inputs) == 0 or len(inputs) != len(targets):
+        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
+    if targets.dtype != torch.int64 or targets.dim() != 1 or targets.min() < 0:
+        raise ValueError("targets must be int64 class indices of shape (sample,), 0 or more")
+    if inputs.is_floating_point() and inputs.dtype != dtype:
+        raise ValueError(f"inputs are {inputs.dtype}, but the weights are {dtype}")
+    if not torch.isfinite(inputs).all():
+        raise ValueError("inputs hold NaN or infinity")
+    return split
+
+
 def load(
     name: str, root: str | Path | None = None, subset: int | None = None, seed: int = 0
 ) -> Dataset:

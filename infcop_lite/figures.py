@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 PALETTE = "colorblind"
 
 
-def rule_label(stop: str, epsilon: float) -> str:
+def rule_label(stop: str, epsilon: float, absolute: bool = False) -> str:
     """Return how a stop rule is called in legends.
 
     Source: notation.md.
@@ -17,7 +17,9 @@ def rule_label(stop: str, epsilon: float) -> str:
     >>> rule_label("information", 0.25), rule_label("budget", float("nan"))
     ('information, ε = 0.25', 'budget')
     """
-    return stop if pd.isna(epsilon) else f"{stop}, ε = {epsilon:g}"
+    if pd.isna(epsilon):
+        return stop
+    return f"{stop}, ε = {epsilon:g}{' absolute' if absolute else ''}"
 
 
 def accuracy_against_density(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -32,9 +34,11 @@ def accuracy_against_density(rows: pd.DataFrame, ax: Axes | None = None) -> Axes
     Raises:
         ValueError: no level has ended in these rows.
     """
-    ended = _ended(rows)
+    ended = _ended(rows, "density", "test_accuracy").dropna(subset=["test_accuracy"])
+    if ended.empty:
+        raise ValueError("these rows hold no test accuracy")
     ax = _axes(ax)
-    sns.lineplot(ended, x="density", y="test_accuracy", errorbar=("ci", 95), ax=ax, **_lines())
+    sns.lineplot(ended, x="density", y="test_accuracy", ax=ax, **_lines())
     densities = sorted(ended["density"].unique(), reverse=True)
     ax.set(xscale="log", xlabel="density (fraction of weights kept)", ylabel="test accuracy")
     ax.set_xlim(densities[0] * 1.08, densities[-1] / 1.08)
@@ -56,11 +60,11 @@ def epochs_per_level(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: no level has ended in these rows.
     """
-    ended = _ended(rows)
+    ended = _ended(rows, "level", "epoch")
     ax = _axes(ax)
-    sns.lineplot(ended, x="level", y="epoch", errorbar=("ci", 95), ax=ax, **_lines())
+    sns.lineplot(ended, x="level", y="epoch", ax=ax, **_lines())
     ax.set(xlabel="level (0 = dense)", ylabel="epochs trained", ylim=(0, None))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return _finish(ax)
 
 
@@ -77,6 +81,7 @@ def flow_distance(rows: pd.DataFrame, epsilon: float | None = None, ax: Axes | N
     Raises:
         ValueError: the rows hold no flow distance.
     """
+    _check_columns(rows, "level", "epoch", "flow_distance", "reference_norm")
     table = rows.dropna(subset=["flow_distance"])
     if table.empty:
         raise ValueError("these rows hold no flow distance")
@@ -92,19 +97,28 @@ def flow_distance(rows: pd.DataFrame, epsilon: float | None = None, ax: Axes | N
     return ax
 
 
-def _ended(rows: pd.DataFrame) -> pd.DataFrame:
+def _check_columns(rows: pd.DataFrame, *columns: str) -> None:
+    if missing := [column for column in columns if column not in rows]:
+        raise ValueError(f"these rows have no column {', '.join(missing)}")
+
+
+def _ended(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    names = ("rule",) if "rule" in rows else ("stop", "epsilon", "absolute")
+    _check_columns(rows, "stopped", *names, *columns)
     ended = rows[rows["stopped"].astype(bool)].copy() if len(rows) else rows
     if len(ended) == 0:
         raise ValueError("no level has ended in these rows")
     if "rule" not in ended:
-        pairs = zip(ended["stop"], ended["epsilon"], strict=True)
-        ended["rule"] = [rule_label(stop, epsilon) for stop, epsilon in pairs]
+        named = zip(ended["stop"], ended["epsilon"], ended["absolute"], strict=True)
+        ended["rule"] = [rule_label(*names) for names in named]
     return ended
 
 
 def _lines() -> dict[str, object]:
-    # colour, marker and dash all tell the rules apart, so the figure survives grey printing
-    return {"hue": "rule", "style": "rule", "markers": True, "palette": PALETTE}
+    # colour, marker and dash all tell the rules apart, so the figure survives grey printing;
+    # the seed makes the bootstrapped band the same every time
+    looks = {"hue": "rule", "style": "rule", "markers": True, "palette": PALETTE}
+    return {**looks, "errorbar": ("ci", 95), "seed": 0}
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .masks import Masks, prunable
+from .masks import Masks, check_masks, prunable
 
 FLOWS = ("information", "gradient")
 SHORTCUTS = ("downsample", "shortcut")
@@ -53,7 +53,7 @@ def collect_activations(
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
             key = name if calls[name] == 1 else f"{name}:{calls[name]}"
-            batches.setdefault(key, []).append(averaged(output))
+            batches.setdefault(key, []).append(averaged(output)[-fresh:])
 
         return hook
 
@@ -67,9 +67,13 @@ def collect_activations(
             handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
     try:
         with _evaluating(model):
-            for batch in inputs.split(batch_size):
+            # Every pass has the same shape (the last one overlaps the one before): a different
+            # shape may round differently, and a constant unit would then pass for a signal.
+            size = min(batch_size, len(inputs))
+            for start in range(0, len(inputs), size):
                 calls.clear()
-                model(batch)
+                fresh = min(size, len(inputs) - start)
+                model(inputs[start + fresh - size : start + fresh])
     finally:
         for handle in handles:
             handle.remove()
@@ -244,7 +248,7 @@ def gradient_flow(
         (layer,) in float64, in the order of `masks.prunable`; the loss is cross-entropy in nats.
 
     Raises:
-        ValueError: no samples, or different numbers of inputs and targets.
+        ValueError: no samples, different numbers of inputs and targets, or masks that do not fit.
 
     Note:
         The reference code never calls backward here: it re-reads the last mini-batch's gradient and
@@ -256,7 +260,7 @@ def gradient_flow(
     """
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
-    weights = prunable(model)
+    weights = prunable(model) if masks is None else check_masks(model, masks)
     totals = [torch.zeros_like(w) for w in weights.values()]
     requires_grad = {w: w.requires_grad for w in weights.values()}
     try:

@@ -12,9 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from . import data, models
-from .config import Config, stop_rule
-from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
-from .masks import Masks, density, full_masks, magnitude_masks, rewind, sap_fraction
+from .config import Config
+from .masks import (
+    Masks,
+    density,
+    full_masks,
+    magnitude_masks,
+    mask_distance,
+    prunable,
+    rewind,
+    sap_fractions,
+)
+from .monitor import Monitor
 from .stopping import AnyOf, Check, FixedEpochs, Rule
 from .train import evaluate, make_optimizer, shuffled_batches, train_steps
 
@@ -39,6 +48,7 @@ class Row:
     scope: str
     stop: str
     epsilon: float
+    absolute: bool
     seed: int
     level: int
     epoch: float
@@ -109,26 +119,15 @@ def prune(
     >>> rows[-1].density
     0.25
     """
-    model = copy.deepcopy(model)
     settings = Config(**{"data": "custom", "model": type(model).__name__, **config})
-    splits = [_as_split(part) for part in (train, validation)]
-    held_out = None if test is None else _as_split(test)
-    run = _Run(model, splits[0], splits[1], held_out, settings)
+    dtype = next(iter(prunable(model).values())).dtype
+    splits = [data.as_split(part, dtype) for part in (train, validation)]
+    held_out = None if test is None else data.as_split(test, dtype)
+    run = _Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
     rows = list(run.levels())
+    for module, original in zip(run.model.modules(), model.modules(), strict=True):
+        module.training = original.training
     return run.model, run.masks, rows
-
-
-def _as_split(part: data.Split | tuple[Tensor, Tensor]) -> data.Split:
-    split = part if isinstance(part, data.Split) else data.Split(*part)
-    if len(split.inputs) == 0 or len(split.inputs) != len(split.targets):
-        raise ValueError(
-            f"{len(split.inputs)} inputs and {len(split.targets)} targets do not make samples"
-        )
-    if split.targets.dtype != torch.int64 or split.targets.dim() != 1:
-        raise ValueError("targets must be int64 class indices of shape (sample,)")
-    if not torch.isfinite(split.inputs).all():
-        raise ValueError("inputs hold NaN or infinity")
-    return split
 
 
 def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
@@ -145,20 +144,15 @@ def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
     >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
     7
     """
-    if config.amount == "fixed":
-        return magnitude_masks(model, masks, config.fraction, config.scope)
-
-    def sap(weights: Tensor) -> float:
-        return sap_fraction(weights, config.p, config.q, config.eta, config.gamma, config.beta)
-
-    survivors = {name: model.get_parameter(name).detach()[mask] for name, mask in masks.items()}
-    if config.scope == "global":
-        return magnitude_masks(model, masks, sap(torch.cat(list(survivors.values()))), "global")
-    return magnitude_masks(model, masks, {name: sap(w) for name, w in survivors.items()})
+    c = config
+    if c.amount == "fixed":
+        return magnitude_masks(model, masks, c.fraction, c.scope)
+    fractions = sap_fractions(model, masks, c.scope, c.p, c.q, c.eta, c.gamma, c.beta)
+    return magnitude_masks(model, masks, fractions, c.scope)
 
 
 class _Run:
-    """One run: the network, its masks, the snapshot it rewinds to, and its references."""
+    """One run: the network, its masks, the snapshot it rewinds to, and its monitor."""
 
     def __init__(
         self,
@@ -171,37 +165,64 @@ class _Run:
         self.started = time.perf_counter()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        device = auto if config.device == "auto" else config.device
+        device = _device(config.device)
         self.config = config
         self.model = model.to(device)
         self.masks = full_masks(self.model)
-        self.train, self.validation = train.to(device), validation.to(device)
-        self.test = None if test is None else test.to(device)
+        self.train, self.test = train.to(device), None if test is None else test.to(device)
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
-        chosen = torch.randperm(len(train), generator=self._generator(0, "probe"))
-        chosen = chosen[: config.probe_size].to(device)
-        self.probe = self.train.inputs[chosen], self.train.targets[chosen]
-        self.rule = stop_rule(config, target=1.0)
-        read = [flow for flow in FLOWS if flow in self.rule.reads]
-        self.flows = read or ["information"] * config.monitor
-        self.references: dict[str, Tensor] = {}
+        self.monitor = Monitor(
+            self.model, self.train, validation.to(device), config, self._generator(0, "probe")
+        )
 
     def levels(self) -> Iterator[Row]:
         config = self.config
-        final_epochs = config.epochs if config.final_epochs is None else config.final_epochs
         self._warm_up()
         if config.reference == "warmup":
-            self._take_reference()
+            self.monitor.take_reference(self.masks)
         for level in range(config.levels):
             defines_reference = level == 0 and config.reference == "trained"
-            budget = FixedEpochs(config.epochs)
-            yield from self._level(level, config.epochs, budget if defines_reference else self.rule)
+            rule = FixedEpochs(config.epochs) if defines_reference else self.monitor.rule
+            yield from self._level(level, config.epochs, rule)
             if defines_reference:
-                self._take_reference()
+                self.monitor.take_reference(self.masks)
             self.masks = next_masks(self.model, self.masks, config)
             rewind(self.model, self.snapshot, self.masks)
+        final_epochs = config.epochs if config.final_epochs is None else config.final_epochs
         yield from self._level(config.levels, final_epochs, FixedEpochs(final_epochs))
+
+    def _warm_up(self) -> None:
+        num_steps = round(self.config.warmup_epochs * self.steps_per_epoch)
+        if num_steps:
+            self._train(self._optimizer(), self._batches(0, "warmup"), num_steps)
+        self.snapshot = copy.deepcopy(self.model.state_dict())
+
+    def _level(self, level: int, epochs: float, rule: Rule) -> Iterator[Row]:
+        batches = self._batches(level)
+        optimizer = self._optimizer()  # a fresh one: its state is rewound too
+        budget = round(epochs * self.steps_per_epoch)
+        interval = self.config.check_steps or self.steps_per_epoch
+        checks: list[Check] = []
+        would_be: Masks = {}
+        step, loss = 0, NAN
+        while True:
+            before, changed = would_be, NAN
+            if "mask" in rule.reads:
+                would_be = next_masks(self.model, self.masks, self.config)
+                changed = mask_distance(before, would_be, self.masks) if before else NAN
+            check = self.monitor.check(step / self.steps_per_epoch, self.masks, changed)
+            checks.append(check)
+            stopped = step >= budget or rule.stop(checks)
+            yield self._row(level, check, loss, stopped)
+            if stopped:
+                return
+            num_steps = min(interval, budget - step)
+            loss = self._train(optimizer, batches, num_steps)
+            step += num_steps
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        c = self.config
+        return make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
 
     def _generator(self, level: int, purpose: str = "level") -> torch.Generator:
         """Return a generator for one purpose: no level depends on how long another ran."""
@@ -209,83 +230,31 @@ class _Run:
         seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(seed))
 
+    def _batches(self, level: int, purpose: str = "level") -> Iterator[Tensor]:
+        generator = self._generator(level, purpose)
+        batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
+        for step, batch in enumerate(batches):
+            # dropout draws from torch's global generator: seeded at every step, inside _train's
+            # fork, it does not depend on how often the run is checked
+            torch.manual_seed(generator.initial_seed() ^ step)
+            yield batch
+
     def _train(
-        self, optimizer: torch.optim.Optimizer, batches: Iterator[Tensor], num_steps: int, seed: int
+        self, optimizer: torch.optim.Optimizer, batches: Iterator[Tensor], num_steps: int
     ) -> float:
-        with torch.random.fork_rng():  # dropout draws from torch's global generator
-            torch.manual_seed(seed)
+        inputs, targets = self.train.inputs, self.train.targets
+        with torch.random.fork_rng():
             return train_steps(
-                self.model,
-                optimizer,
-                self.train.inputs,
-                self.train.targets,
-                self.masks,
-                batches,
-                num_steps,
+                self.model, optimizer, inputs, targets, self.masks, batches, num_steps
             )
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        c = self.config
-        return make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
-
-    def _warm_up(self) -> None:
-        num_steps = round(self.config.warmup_epochs * self.steps_per_epoch)
-        if num_steps:
-            generator = self._generator(0, "warmup")
-            batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
-            self._train(self._optimizer(), batches, num_steps, generator.initial_seed())
-        self.snapshot = copy.deepcopy(self.model.state_dict())
-
-    def _take_reference(self) -> None:
-        self.references = {flow: self._measure(flow) for flow in self.flows}
-        self.rule = stop_rule(self.config, target=self._validation_accuracy())
-
-    def _validation_accuracy(self) -> float:
-        return evaluate(self.model, self.validation.inputs, self.validation.targets)[1]
-
-    def _measure(self, flow: str) -> Tensor:
-        if flow == "information":
-            return information_flow(collect_activations(self.model, self.probe[0]))
-        return gradient_flow(self.model, *self.probe, self.masks)
-
-    def _level(self, level: int, epochs: float, rule: Rule) -> Iterator[Row]:
-        config = self.config
-        generator = self._generator(level)
-        batches = shuffled_batches(len(self.train), config.batch_size, generator)
-        optimizer = self._optimizer()  # a fresh one: its state is rewound too
-        budget = round(epochs * self.steps_per_epoch)
-        interval = config.check_steps or self.steps_per_epoch
-        checks: list[Check] = []
-        step, loss, would_be = 0, NAN, None
-        while True:
-            current = {flow: self._measure(flow) for flow in self.flows}
-            before = would_be
-            if "mask" in rule.reads:
-                would_be = next_masks(self.model, self.masks, config)
-            check = Check(
-                epoch=step / self.steps_per_epoch,
-                validation_accuracy=self._validation_accuracy(),
-                distances={k: flow_distance(current[k], v) for k, v in self.references.items()},
-                reference_norms={k: v.norm().item() for k, v in self.references.items()},
-                gradient_norm=current["gradient"].norm().item() if "gradient" in current else NAN,
-                mask_distance=_changed(before, would_be, self.masks),
-            )
-            checks.append(check)
-            stopped = step >= budget or rule.stop(checks)
-            yield self._row(level, check, loss, stopped)
-            if stopped:
-                return
-            num_steps = min(interval, budget - step)
-            loss = self._train(optimizer, batches, num_steps, generator.initial_seed() ^ step)
-            step += num_steps
 
     def _row(self, level: int, check: Check, loss: float, stopped: bool) -> Row:
-        c = self.config
-        flow = self.flows[0] if self.flows else ""
+        c, rule = self.config, self.monitor.rule
+        flow = next(iter(self.monitor.references), "")
         test_accuracy = NAN
         if stopped and self.test is not None:
             test_accuracy = evaluate(self.model, self.test.inputs, self.test.targets)[1]
-        rules = self.rule.rules if isinstance(self.rule, AnyOf) else (self.rule,)
+        rules = rule.rules if isinstance(rule, AnyOf) else (rule,)
         return Row(
             data=c.data,
             model=c.model,
@@ -293,6 +262,7 @@ class _Run:
             scope=c.scope,
             stop=str(c.stop),
             epsilon=next((r.epsilon for r in rules if hasattr(r, "epsilon")), NAN),
+            absolute=any(not getattr(r, "relative", True) for r in rules),
             seed=c.seed,
             level=level,
             epoch=check.epoch,
@@ -309,9 +279,8 @@ class _Run:
         )
 
 
-def _changed(before: Masks | None, now: Masks | None, alive: Masks) -> float:
-    """Return the fraction of surviving weights on whose fate two would-be masks differ."""
-    if before is None or now is None:
-        return NAN
-    differ = sum(int((before[name] ^ now[name]).sum()) for name in alive)
-    return differ / max(1, sum(int(mask.sum()) for mask in alive.values()))
+def _device(name: str) -> str:
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and auto == "cpu":
+        raise ValueError("device is cuda, but there is none here; choose cpu or auto")
+    return auto if name == "auto" else name

@@ -105,7 +105,7 @@ def magnitude_masks(
     if scope not in SCOPES:
         raise ValueError(f"unknown scope {scope!r}; choose from {', '.join(SCOPES)}")
     scores = {}
-    for name, weight in _check_masks(model, masks).items():
+    for name, weight in check_masks(model, masks).items():
         scores[name] = weight.detach()[masks[name]].abs()
         if not torch.isfinite(scores[name]).all():
             raise ValueError(f"{name} holds weights that are NaN or infinite")
@@ -164,8 +164,8 @@ def pq_index(weights: Tensor, p: float, q: float) -> float:
     if d == 0 or not torch.isfinite(w).all() or not w.any():
         raise ValueError("the PQ index needs finite weights that are not all zero")
     w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
-    norm_p, norm_q = (w.pow(s).sum().item() ** (1 / s) for s in (p, q))
-    return max(0.0, 1 - d ** (1 / q - 1 / p) * norm_p / norm_q)
+    log_p, log_q = (math.log(w.pow(s).sum().item() / d) / s for s in (p, q))  # of power means
+    return max(0.0, -math.expm1(log_p - log_q))
 
 
 def sap_fraction(
@@ -202,6 +202,36 @@ def sap_fraction(
     return min(max(gamma * (1 - m / d), 0.0), beta)
 
 
+def sap_fractions(
+    model: nn.Module, masks: Masks, scope: str, *parameters: float
+) -> float | dict[str, float]:
+    """Return SAP's fraction for a network: one for all weights pooled, or one for each layer.
+
+    Source: Diao et al. 2023, arXiv:2302.05601, who pool all layers; one per layer is ours.
+
+    Args:
+        model: a module with prunable weights.
+        masks: the current masks.
+        scope: "layerwise" or "global".
+        parameters: p, q and, if wanted, eta, gamma, beta, as for `sap_fraction`.
+
+    Returns:
+        What `magnitude_masks` takes as ``fraction`` in that scope. A layer that has lost all its
+        weights gets 0.
+
+    Raises:
+        ValueError: as for `sap_fraction`, or masks that do not fit.
+
+    >>> model = nn.Linear(4, 1); _ = model.weight.data.copy_(torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
+    >>> sap_fractions(model, full_masks(model), "layerwise", 1, 2)
+    {'weight': 0.5}
+    """
+    survivors = {k: w.detach()[masks[k]] for k, w in check_masks(model, masks).items()}
+    if scope == "global":
+        return sap_fraction(torch.cat(list(survivors.values())), *parameters)
+    return {k: sap_fraction(w, *parameters) if len(w) else 0.0 for k, w in survivors.items()}
+
+
 @torch.no_grad()
 def apply_masks(model: nn.Module, masks: Masks) -> None:
     """Set every removed weight to exactly zero, in place.
@@ -221,7 +251,7 @@ def apply_masks(model: nn.Module, masks: Masks) -> None:
     >>> model.weight[0, 1].item()
     0.0
     """
-    for name, weight in _check_masks(model, masks).items():
+    for name, weight in check_masks(model, masks).items():
         weight.masked_fill_(~masks[name], 0.0)
 
 
@@ -247,6 +277,7 @@ def rewind(model: nn.Module, state: Mapping[str, Tensor], masks: Masks) -> None:
     >>> rewind(model, state, full_masks(model)); bool(model.bias == state["bias"])
     True
     """
+    check_masks(model, masks)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -274,7 +305,45 @@ def density(masks: Masks) -> float:
     return kept / sum(mask.numel() for mask in masks.values())
 
 
-def _check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
+def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> float:
+    """Return the fraction of weights on whose fate two masks differ, in [0, 1].
+
+    Source: the normalised Hamming distance of early-bird tickets, You et al. 2020,
+    arXiv:1909.11957.
+
+    Args:
+        masks, others: parameter name -> boolean tensor, of one network.
+        alive: the weights that count; all of them unless given.
+
+    Raises:
+        ValueError: masks of different networks.
+
+    >>> a, b = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
+    >>> mask_distance({"weight": a}, {"weight": b})
+    0.5
+    """
+    if {k: m.shape for k, m in masks.items()} != {k: m.shape for k, m in others.items()}:
+        raise ValueError("masks of different networks have no distance")
+    differ = sum(int((masks[name] ^ others[name]).sum()) for name in masks)
+    counted = masks.values() if alive is None else (mask[mask] for mask in alive.values())
+    return differ / max(1, sum(mask.numel() for mask in counted))
+
+
+def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
+    """Return the prunable weights, after making sure that the masks fit them.
+
+    Source: ours; every function that takes masks asks here first.
+
+    Args:
+        model: a module with prunable weights.
+        masks: parameter name -> boolean tensor.
+
+    Raises:
+        ValueError: masks missing, extra, of another shape, or not boolean.
+
+    >>> list(check_masks(nn.Linear(2, 1), {"weight": torch.tensor([[True, False]])}))
+    ['weight']
+    """
     weights = prunable(model)
     if set(masks) != set(weights):
         odd = sorted(set(masks) ^ set(weights))

@@ -106,8 +106,11 @@ def save(
             "cpus": os.cpu_count(),
         },
     }
+    as_json = json.dumps(record, indent=2) + "\n"
+    if not (folder / RUN).exists():  # claim a new folder first: rows without a record are refused
+        _replace(folder / RUN, json.dumps(record | {"finished": False}, indent=2) + "\n")
     _replace(folder / ROWS, text.getvalue())
-    _replace(folder / RUN, json.dumps(record, indent=2) + "\n")
+    _replace(folder / RUN, as_json)
 
 
 def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -128,10 +131,13 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     folder = Path(folder)
     record = _read_json(folder / RUN)
     try:
-        rows = pd.read_csv(folder / ROWS)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        text = (folder / ROWS).read_text(encoding="utf-8")
+        widths = {len(cells) for cells in csv.reader(io.StringIO(text), strict=True)}
+    except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
-    return rows, record
+    if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
+        raise ValueError(f"{folder / ROWS} is damaged: it is cut off, or its rows differ in length")
+    return pd.read_csv(io.StringIO(text)), record
 
 
 def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:

@@ -59,6 +59,11 @@ def _positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a positive number, not {value}")
 
 
+def _count(name: str, value: int) -> None:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number of checks, not {value}")
+
+
 def _trained(checks: Sequence[Check]) -> bool:
     # As in the published code, a rule first looks after some training; FixedEpochs(0) is the
     # one way to train not at all.
@@ -201,7 +206,7 @@ class MaskStability:
 
     def __post_init__(self) -> None:
         _positive("epsilon", self.epsilon)
-        _positive("patience", self.patience)
+        _count("patience", self.patience)
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last `patience` mask distances are all below epsilon."""
@@ -226,11 +231,14 @@ class Patience:
     reads = frozenset({"accuracy"})
 
     def __post_init__(self) -> None:
-        _positive("patience", self.patience)
+        _count("patience", self.patience)
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the best accuracy lies at least `patience` checks back."""
-        accuracies = [check.validation_accuracy for check in checks]
+        """Say whether the best accuracy lies at least `patience` measured checks back."""
+        measured = [check.validation_accuracy for check in checks]
+        accuracies = [accuracy for accuracy in measured if not math.isnan(accuracy)]
+        if not accuracies:
+            return False
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= self.patience
 
 

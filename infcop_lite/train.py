@@ -6,7 +6,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from .masks import Masks, prunable
+from .masks import Masks, apply_masks, prunable
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -86,6 +86,7 @@ def train_steps(
         The mean loss over these steps, in nats.
 
     Raises:
+        ValueError: masks that do not fit the model, or fewer than num_steps batches.
         FloatingPointError: the loss became NaN or infinite.
 
     >>> model = nn.Linear(1, 2); masks = {"weight": torch.tensor([[True], [False]])}
@@ -95,11 +96,14 @@ def train_steps(
     >>> model.weight[1, 0].item()
     0.0
     """
+    apply_masks(model, masks)
     weights = prunable(model)
     pruned = [(weights[name], ~mask) for name, mask in masks.items() if not mask.all()]
     model.train()
     total = torch.zeros((), device=inputs.device)
+    steps = 0
     for batch in islice(batches, num_steps):
+        steps += 1
         index = batch.to(inputs.device)
         loss = nn.functional.cross_entropy(model(inputs[index]), targets[index])
         optimizer.zero_grad(set_to_none=True)
@@ -109,6 +113,8 @@ def train_steps(
             for weight, removed in pruned:
                 weight.masked_fill_(removed, 0.0)
         total += loss.detach()
+    if not 1 <= steps == num_steps:
+        raise ValueError(f"{num_steps} steps were asked for and {steps} batches were there")
     mean_loss = total.item() / num_steps
     if not abs(mean_loss) < float("inf"):
         raise FloatingPointError("the training loss is not finite; a smaller lr may help")
@@ -119,7 +125,7 @@ def train_steps(
 def evaluate(
     model: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 1000
 ) -> tuple[float, float]:
-    """Return (loss, accuracy) in eval mode; the model is left in the mode it had.
+    """Return (loss, accuracy) in eval mode; every module is left in the mode it had.
 
     Source: cross-entropy in nats; accuracy is the fraction of correct arg-max predictions.
 
@@ -138,13 +144,16 @@ def evaluate(
     """
     if len(inputs) == 0:
         raise ValueError("no samples to evaluate on")
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     loss = torch.zeros((), device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
-    for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        logits = model(x)
-        loss += nn.functional.cross_entropy(logits, y, reduction="sum")
-        correct += (logits.argmax(1) == y).sum()
-    model.train(was_training)
+    try:
+        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            logits = model(x)
+            loss += nn.functional.cross_entropy(logits, y, reduction="sum")
+            correct += (logits.argmax(1) == y).sum()
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
     return loss.item() / len(inputs), correct.item() / len(inputs)

@@ -32,6 +32,11 @@ def parse(path):
     return BeautifulSoup(path.read_text("utf-8"), "html.parser")
 
 
+@functools.cache
+def anchors(path):
+    return {tag["id"] for tag in parse(path).find_all(id=True)}
+
+
 def soup(site, page):
     return parse(site / f"{page}.html")
 
@@ -48,6 +53,14 @@ def shown_with_outputs(chapter):
 
 def test_the_contents_list_every_notebook_in_order():
     assert [f"notebooks/{path.stem}" for path in build.notebooks()] == CHAPTERS
+
+
+def test_the_api_page_has_a_section_for_every_module():
+    modules = {path.stem for path in (build.ROOT / "infcop_lite").glob("[!_]*.py")}
+    text = (build.ROOT / "book" / "api.md").read_text("utf-8")
+    assert set(re.findall(r"automodule:: infcop_lite\.(\w+)", text)) == modules
+    assert set(re.findall(r"(?m)^## (\w+)$", text)) == modules
+    assert set(re.findall(r"(?m)^\| \[`(\w+)`\]", text)) == modules
 
 
 class TestSite:
@@ -71,7 +84,7 @@ class TestSite:
             target = (here.parent / unquote(url.path)).resolve() if url.path else here
             assert target.is_file(), f"{tag} leads nowhere"
             if url.fragment and target.suffix == ".html":
-                assert parse(target).find(id=unquote(url.fragment)), f"{tag} leads nowhere"
+                assert unquote(url.fragment) in anchors(target), f"{tag} leads nowhere"
 
     @each_page
     def test_every_image_has_alt_text(self, site, page):

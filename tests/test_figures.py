@@ -30,6 +30,7 @@ def a_run(stop="budget", epsilon=math.nan, seed=0, num_levels=LEVELS, epochs=2, 
     return pd.DataFrame(
         {
             "stop": stop,
+            "absolute": False,
             "epsilon": epsilon,
             "seed": seed,
             "level": level,
@@ -152,7 +153,7 @@ def test_seeds_of_one_rule_are_one_line_of_means_with_a_band():
 
 
 def test_the_band_is_drawn_the_same_every_time():
-    rows = pd.concat([a_run(seed=seed, lift=0.01 * seed**2) for seed in range(4)])
+    rows = pd.concat([a_run(seed=seed, lift=0.01 * math.sin(seed)) for seed in range(12)])
     bands = []
     for global_seed in range(2):
         np.random.seed(global_seed)  # noqa: NPY002 - what must have no say
@@ -177,6 +178,15 @@ def test_a_column_named_rule_names_the_lines():
 )
 def test_a_rule_is_called_by_its_name_and_tolerance(stop, epsilon, label):
     assert figures.rule_label(stop, epsilon) == label
+
+
+def test_an_absolute_tolerance_is_told_from_a_relative_one():
+    relative = a_run("information", 0.25)
+    absolute = relative.assign(absolute=True)
+    rows = pd.concat([relative, absolute])
+    labels = legend_texts(figures.accuracy_against_density(rows))
+    assert len(labels) == 2
+    assert labels[1] == f"{labels[0]} absolute"
 
 
 @pytest.mark.parametrize("plot", ALL)

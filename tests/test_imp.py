@@ -291,15 +291,6 @@ def test_the_mask_rule_records_how_many_weights_changed_their_fate():
     assert all(math.isnan(row.mask_distance) for row in rows if row.level == 1)
 
 
-def test_the_mask_distance_counts_a_swap_as_two_weights():
-    before = {"weight": torch.tensor([True, True, False, False])}
-    after = {"weight": torch.tensor([True, False, True, False])}
-    alive = {"weight": torch.tensor([True, True, True, True])}
-    assert imp._changed(before, before, alive) == 0.0
-    assert imp._changed(before, after, alive) == 0.5
-    assert math.isnan(imp._changed(None, after, alive))
-
-
 def test_checks_may_come_several_times_an_epoch():
     rows = rows_of(check_steps=4, levels=0, epochs=1)
     assert [row.epoch for row in rows] == [0.0, 0.4, 0.8, 1.0]
@@ -459,6 +450,11 @@ def test_the_trained_reference_is_the_dense_network_at_the_end_of_level_zero():
     assert all(math.isnan(row.flow_distance) for row in dense)
     assert not any(math.isnan(row.flow_distance) for row in later)
     assert last_of_levels(rows)[1].epoch == 1.0
+
+
+def test_the_dense_network_of_a_trained_reference_uses_its_whole_budget():
+    rows = rows_of(reference="trained", stop="small-gradient", epsilon=1e6, epochs=3)
+    assert [row.epoch for row in last_of_levels(rows)] == [3.0, 1.0, 3.0]
 
 
 def test_the_accuracy_target_of_a_trained_reference_is_that_of_the_trained_network():

@@ -19,10 +19,12 @@ from infcop_lite.masks import (
     density,
     full_masks,
     magnitude_masks,
+    mask_distance,
     pq_index,
     prunable,
     rewind,
     sap_fraction,
+    sap_fractions,
 )
 from infcop_lite.train import make_optimizer, shuffled_batches, train_steps
 
@@ -740,3 +742,27 @@ def test_density_counts_weights_not_layers():
     assert density(masks) == 7 / 8
     with pytest.raises(ValueError, match="no masks"):
         density({})
+
+
+def test_the_distance_of_masks_counts_a_swap_as_two_of_those_that_are_alive():
+    before = {"weight": torch.tensor([[True, True, False, False]])}
+    now = {"weight": torch.tensor([[True, False, True, False]])}
+    alive = {"weight": torch.tensor([[True, True, True, False]])}
+    assert mask_distance(before, now) == 2 / 4
+    assert mask_distance(before, now, alive) == 2 / 3
+    assert mask_distance(now, now, alive) == 0
+
+
+def test_masks_of_different_networks_have_no_distance():
+    with pytest.raises(ValueError, match="different networks"):
+        mask_distance({"a": torch.ones(1, dtype=bool)}, {"b": torch.ones(1, dtype=bool)})
+
+
+def test_sap_pools_all_layers_in_global_scope_and_takes_each_alone_in_layerwise():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    masks = full_masks(model)
+    weights = [weight.detach().flatten() for weight in prunable(model).values()]
+    pooled = sap_fraction(torch.cat(weights), 0.5, 1)
+    assert sap_fractions(model, masks, "global", 0.5, 1) == pooled
+    each = [sap_fraction(w, 0.5, 1) for w in weights]
+    assert list(sap_fractions(model, masks, "layerwise", 0.5, 1).values()) == each
