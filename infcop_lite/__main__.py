@@ -1,10 +1,8 @@
 """The command line: ``python -m infcop_lite run`` and ``download``, generated from `Config`."""
 
 import argparse
-import math
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,7 +13,8 @@ from tqdm import tqdm
 
 from . import data, records
 from .config import Config
-from .imp import Row, run_imp
+from .records import Row
+from .sweep import run_one
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,20 +89,10 @@ def _add_option(
 
 def _run(options: argparse.Namespace, command: str) -> None:
     config = Config(**{f.name: getattr(options, f.name) for f in fields(Config)})
-    settings = asdict(config)
-    if records.begin(options.out, settings):
+    if records.begin(options.out, asdict(config)):
         print(f"{options.out} already holds this run, finished")
-    else:
-        rows: list[dict[str, Any]] = []
-        saved_s = -math.inf
-        with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
-            for row in run_imp(config):
-                rows.append(asdict(row))
-                if row.stopped or time.monotonic() - saved_s > 1:
-                    records.save(options.out, settings, rows, command)
-                    saved_s = time.monotonic()
-                _report(bar, row, config)
-        records.save(options.out, settings, rows, command, finished=True)
+    with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
+        run_one(config, options.out, command, lambda row: _report(bar, row, config))
     print(_table(records.read(options.out)[0], config))
 
 

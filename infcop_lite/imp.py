@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,47 +24,42 @@ from .masks import (
     sap_fractions,
 )
 from .monitor import Monitor
+from .records import Row
 from .stopping import AnyOf, Check, FixedEpochs, Rule
-from .train import evaluate, make_optimizer, shuffled_batches, train_steps
+from .train import choose_device, evaluate, make_optimizer, shuffled_batches, train_steps
 
-__all__ = ["Config", "Row", "next_masks", "prune", "run_imp"]
+__all__ = ["Config", "Row", "State", "next_masks", "prune", "run_imp"]
 
 NAN = float("nan")
 PURPOSES = ("level", "warmup", "probe")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One check of one level. The last row of a run is the final network.
+class State:
+    """Where a run stands between two levels: all that the next level depends on.
 
-    Source: rows.csv. Accuracies are in [0, 1], losses in nats; what was not measured is NaN.
-    ``test_accuracy`` is measured only where a level ends; nothing ever reads it but the reader.
-    ``flow_distance`` is that of the flow the rule reads, or of the information flow.
+    Source: ours; with it a killed run goes on as if nothing had happened.
+
+    Args:
+        level: the level to train next; one more than ``levels`` when the run is finished.
+        target: validation accuracy of the reference network; NaN before there is one.
+        elapsed_s: seconds spent so far.
+        masks: of that level; of the final network in a finished run.
+        weights: the state dict that is rewound to; that of the final network in a finished run.
+        references: flow name -> reference flow; none before there is a reference.
     """
 
-    data: str
-    model: str
-    amount: str
-    scope: str
-    stop: str
-    epsilon: float
-    absolute: bool
-    seed: int
     level: int
-    epoch: float
-    density: float
-    train_loss: float
-    validation_accuracy: float
-    test_accuracy: float
-    flow_distance: float
-    reference_norm: float
-    gradient_norm: float
-    mask_distance: float
-    stopped: bool
+    target: float
     elapsed_s: float
+    masks: Masks
+    weights: dict[str, Tensor]
+    references: dict[str, Tensor]
 
 
-def run_imp(config: Config) -> Iterator[Row]:
+def run_imp(
+    config: Config, state: State | None = None, keep: Callable[[State], None] | None = None
+) -> Iterator[Row]:
     """Run the whole method and yield one row per (level, check).
 
     Source: Frankle & Carbin 2019, arXiv:1803.03635, with the stop rule of arXiv:2501.15592.
@@ -72,9 +67,12 @@ def run_imp(config: Config) -> Iterator[Row]:
 
     Args:
         config: what to run.
+        state: where to go on; from the start unless given. The rows that follow are the same, bit
+            by bit but for their seconds, as if the run had never been interrupted.
+        keep: called with the state before each level and after the last.
 
     Raises:
-        ValueError, OSError: data or model not to be had.
+        ValueError: a state that is not this run's, or, like OSError, data or model not to be had.
         FloatingPointError: training diverged.
 
     >>> rows = list(run_imp(Config(levels=1, epochs=1, warmup_epochs=1)))
@@ -85,7 +83,8 @@ def run_imp(config: Config) -> Iterator[Row]:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = models.build(config.model, splits)
-    yield from _Run(model, splits.train, splits.validation, splits.test, config).levels()
+    run = _Run(model, splits.train, splits.validation, splits.test, config)
+    yield from run.levels(state, keep)
 
 
 def prune(
@@ -165,7 +164,7 @@ class _Run:
         self.started = time.perf_counter()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        device = _device(config.device)
+        device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
         self.masks = full_masks(self.model)
@@ -175,12 +174,16 @@ class _Run:
             self.model, self.train, validation.to(device), config, self._generator(0, "probe")
         )
 
-    def levels(self) -> Iterator[Row]:
-        config = self.config
-        self._warm_up()
-        if config.reference == "warmup":
-            self.monitor.take_reference(self.masks)
-        for level in range(config.levels):
+    def levels(
+        self, state: State | None = None, keep: Callable[[State], None] | None = None
+    ) -> Iterator[Row]:
+        config, keep = self.config, keep or (lambda state: None)
+        if state is None:
+            self._warm_up()
+            keep(self._state(0))
+        else:
+            self._restore(state)
+        for level in range(state.level if state else 0, config.levels):
             defines_reference = level == 0 and config.reference == "trained"
             rule = FixedEpochs(config.epochs) if defines_reference else self.monitor.rule
             yield from self._level(level, config.epochs, rule)
@@ -188,14 +191,33 @@ class _Run:
                 self.monitor.take_reference(self.masks)
             self.masks = next_masks(self.model, self.masks, config)
             rewind(self.model, self.snapshot, self.masks)
+            keep(self._state(level + 1))
         final_epochs = config.epochs if config.final_epochs is None else config.final_epochs
         yield from self._level(config.levels, final_epochs, FixedEpochs(final_epochs))
+        keep(self._state(config.levels + 1))
+
+    def _state(self, level: int) -> State:
+        weights = self.snapshot if level <= self.config.levels else self.model.state_dict()
+        target, references = self.monitor.target, self.monitor.references
+        return State(level, target, self._elapsed_s(), self.masks, weights, references)
+
+    def _restore(self, state: State) -> None:
+        self.masks = {name: state.masks[name] for name in self.masks}  # in module order
+        self.snapshot = state.weights
+        rewind(self.model, self.snapshot, self.masks)
+        self.monitor.restore(state.references, state.target)
+        self.started -= state.elapsed_s
+
+    def _elapsed_s(self) -> float:
+        return time.perf_counter() - self.started
 
     def _warm_up(self) -> None:
         num_steps = round(self.config.warmup_epochs * self.steps_per_epoch)
         if num_steps:
             self._train(self._optimizer(), self._batches(0, "warmup"), num_steps)
         self.snapshot = copy.deepcopy(self.model.state_dict())
+        if self.config.reference == "warmup":
+            self.monitor.take_reference(self.masks)
 
     def _level(self, level: int, epochs: float, rule: Rule) -> Iterator[Row]:
         batches = self._batches(level)
@@ -250,7 +272,7 @@ class _Run:
 
     def _row(self, level: int, check: Check, loss: float, stopped: bool) -> Row:
         c, rule = self.config, self.monitor.rule
-        flow = next(iter(self.monitor.references), "")
+        flow = next(iter(self.monitor.flows), "")
         test_accuracy = NAN
         if stopped and self.test is not None:
             test_accuracy = evaluate(self.model, self.test.inputs, self.test.targets)[1]
@@ -275,12 +297,5 @@ class _Run:
             gradient_norm=check.gradient_norm,
             mask_distance=check.mask_distance,
             stopped=stopped,
-            elapsed_s=time.perf_counter() - self.started,
+            elapsed_s=self._elapsed_s(),
         )
-
-
-def _device(name: str) -> str:
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and auto == "cpu":
-        raise ValueError("device is cuda, but there is none here; choose cpu or auto")
-    return auto if name == "auto" else name

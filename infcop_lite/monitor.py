@@ -46,6 +46,7 @@ class Monitor:
         self.rule = stop_rule(config, target=1.0)
         self.flows = [flow for flow in FLOWS if flow in self.rule.reads]
         self.references: dict[str, Tensor] = {}
+        self.target = NAN
 
     def take_reference(self, masks: Masks) -> None:
         """Make the present network the one to compare with: its flows and its accuracy.
@@ -58,10 +59,24 @@ class Monitor:
         Raises:
             FloatingPointError: the network has diverged.
         """
-        self.rule = stop_rule(self.config, target=self._accuracy())
-        if not self.flows and self.config.monitor and len(masks) > 1:
-            self.flows = ["information"]  # one layer alone has no flow to a next
-        self.references = {flow: self._flow(flow, masks) for flow in self.flows}
+        target, flows = self._accuracy(), self.flows
+        if not flows and self.config.monitor and len(masks) > 1:
+            flows = ["information"]  # one layer alone has no flow to a next
+        self.restore({flow: self._flow(flow, masks) for flow in flows}, target)
+
+    def restore(self, references: dict[str, Tensor], target: float) -> None:
+        """Take up references that were measured before.
+
+        Source: what `take_reference` found.
+
+        Args:
+            references: flow name -> flow; none if there is no reference yet.
+            target: validation accuracy of the reference network; NaN if there is none yet.
+        """
+        self.references, self.target = references, target
+        self.flows = [flow for flow in FLOWS if flow in references] or self.flows
+        if not math.isnan(target):
+            self.rule = stop_rule(self.config, target)
 
     def check(self, epoch: float, masks: Masks, mask_distance: float = NAN) -> Check:
         """Measure everything that the rule reads, now.

@@ -1,6 +1,7 @@
-"""Rows <-> CSV, and beside them the config, versions and seconds as JSON. Every write is atomic.
+"""Rows <-> CSV, tensors, and config, versions and seconds as JSON. Every write is atomic.
 
-A run is a folder with two files. ``run.json`` says what was run, ``rows.csv`` what came out.
+A run is a folder. ``run.json`` says what was run, ``rows.csv`` what came out,
+``network.safetensors`` holds the final network and its masks.
 """
 
 import csv
@@ -10,14 +11,49 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import safetensors
+import safetensors.numpy
 
 ROWS, RUN = "rows.csv", "run.json"
 PACKAGES = ("infcop-lite", "torch", "torchvision", "numpy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check of one level. The last row of a run is the final network.
+
+    Source: rows.csv. Accuracies are in [0, 1], losses in nats; what was not measured is NaN.
+    ``test_accuracy`` is measured only where a level ends; nothing ever reads it but the reader.
+    ``flow_distance`` is that of the flow the rule reads, or of the information flow.
+    """
+
+    data: str
+    model: str
+    amount: str
+    scope: str
+    stop: str
+    epsilon: float
+    absolute: bool
+    seed: int
+    level: int
+    epoch: float
+    density: float
+    train_loss: float
+    validation_accuracy: float
+    test_accuracy: float
+    flow_distance: float
+    reference_norm: float
+    gradient_norm: float
+    mask_distance: float
+    stopped: bool
+    elapsed_s: float
 
 
 def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
@@ -113,6 +149,100 @@ def save(
     _replace(folder / RUN, as_json)
 
 
+def save_tensors(
+    folder: Path | str,
+    name: str,
+    tensors: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    **numbers: float,
+) -> None:
+    """Write arrays and numbers of a run to one file, in one step.
+
+    Source: safetensors: data only, nothing in it can execute.
+
+    Args:
+        folder: one that `begin` has accepted.
+        name: of the file, without its ending.
+        tensors: array name -> array.
+        config: as for `begin`; `read_tensors` compares.
+        numbers: kept exactly, NaN included.
+
+    Raises:
+        OSError: the disk is full or the folder read-only; the earlier file is intact.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save_tensors(folder, "state", {"a": np.ones(2)}, {"seed": 0}, level=3)
+    >>> read_tensors(folder, "state", {"seed": 0})
+    ({'a': array([1., 1.])}, {'level': 3.0})
+    """
+    about = {"config": json.dumps(dict(config)), "numbers": json.dumps(numbers)}
+    _replace(Path(folder) / f"{name}.safetensors", safetensors.numpy.save(dict(tensors), about))
+
+
+def read_tensors(
+    folder: Path | str, name: str, config: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return the arrays and the numbers that `save_tensors` wrote.
+
+    Source: `save_tensors`.
+
+    Args:
+        folder, name: where.
+        config: the run they must belong to.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is cut off or damaged, or another run's.
+    """
+    path = Path(folder) / f"{name}.safetensors"
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.numpy.load(content)
+        length = int.from_bytes(content[:8], "little")
+        about = json.loads(content[8 : 8 + length])["__metadata__"]
+        numbers = {k: float(v) for k, v in json.loads(about["numbers"]).items()}
+        held = json.loads(about["config"])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged; delete it to start the run anew") from None
+    if held != dict(config):
+        raise ValueError(f"{path} belongs to another run")
+    return tensors, numbers
+
+
+def remove(folder: Path | str, name: str) -> None:
+    """Delete a file of `save_tensors`, if it is there.
+
+    Source: ours.
+
+    Args:
+        folder, name: as for `save_tensors`.
+    """
+    (Path(folder) / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
+    """Return the rows of the levels before one, as text, so that saving them again changes no bit.
+
+    Source: what `save` wrote.
+
+    Args:
+        folder: a run's folder.
+        level: the first level that is left out.
+
+    Raises:
+        ValueError: rows that are damaged, or not all there: each earlier level must have ended.
+    """
+    if level == 0:
+        return []
+    table, _ = read(folder)
+    text = (Path(folder) / ROWS).read_text(encoding="utf-8")
+    earlier = [r for r in csv.DictReader(io.StringIO(text)) if int(r["level"]) < level]
+    ended = table.loc[table["stopped"].astype(bool), "level"].tolist() if len(table) else []
+    if ended[:level] != list(range(level)):
+        raise ValueError(f"{Path(folder) / ROWS} lacks rows of levels that are finished")
+    return earlier
+
+
 def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows of one run and the record beside them.
 
@@ -178,11 +308,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return {"finished": False} | record
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -11,6 +11,26 @@ from .masks import Masks, apply_masks, prunable
 OPTIMIZERS = ("sgd", "adam")
 
 
+def choose_device(name: str) -> str:
+    """Return the device to compute on.
+
+    Source: torch.cuda.
+
+    Args:
+        name: "cpu", "cuda", or "auto": cuda where there is one.
+
+    Raises:
+        ValueError: cuda is asked for and there is none.
+
+    >>> choose_device("cpu")
+    'cpu'
+    """
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and auto == "cpu":
+        raise ValueError("device is cuda, but there is none here; choose cpu or auto")
+    return auto if name == "auto" else name
+
+
 def make_optimizer(
     model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:

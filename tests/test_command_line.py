@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infcop_lite import __main__ as command_line
-from infcop_lite import data, records
+from infcop_lite import data, records, sweep
 from infcop_lite.config import STOPS, Config
 from infcop_lite.imp import run_imp
 
@@ -161,7 +161,7 @@ def test_numbers_are_read_as_the_type_of_their_field(out):
 def test_a_run_leaves_the_rows_that_the_library_gives(call, out):
     code, _, _ = call(f"run {FAST} --out {out}")
     assert code == 0
-    assert sorted(contents(out)) == ["rows.csv", "run.json"]
+    assert sorted(contents(out)) == ["network.safetensors", "rows.csv", "run.json"]
     table, record = records.read(out)
     expected = [asdict(row) for row in run_imp(FAST_CONFIG)]
     for found, row in zip(table.to_dict("records"), expected, strict=True):
@@ -223,14 +223,14 @@ def test_progress_is_a_bar_on_a_terminal(out, monkeypatch, capsys):
 def test_rows_are_on_disk_while_the_run_goes_on(out, monkeypatch, call):
     seen = []
 
-    def watched(config):
-        for row in run_imp(config):
+    def watched(*arguments):
+        for row in run_imp(*arguments):
             yield row
             if row.stopped:
                 table, record = records.read(out)
                 seen.append((int(table["level"].max()), record["finished"]))
 
-    monkeypatch.setattr(command_line, "run_imp", watched)
+    monkeypatch.setattr(sweep, "run_imp", watched)
     assert call(f"run {FAST} --out {out}")[0] == 0
     assert seen == [(0, False), (1, False), (2, False)]
 
@@ -238,7 +238,7 @@ def test_rows_are_on_disk_while_the_run_goes_on(out, monkeypatch, call):
 def test_a_finished_run_is_not_run_again(call, out, monkeypatch):
     _, first, _ = call(f"run {FAST} --out {out}")
     before = contents(out)
-    monkeypatch.setattr(command_line, "run_imp", lambda _: pytest.fail("it ran again"))
+    monkeypatch.setattr(sweep, "run_imp", lambda *_: pytest.fail("it ran again"))
     code, second, _ = call(f"run {FAST} --out {out}")
     assert code == 0
     assert "already holds this run, finished" in second.splitlines()[0]
@@ -247,14 +247,14 @@ def test_a_finished_run_is_not_run_again(call, out, monkeypatch):
 
 
 def test_an_interrupted_run_says_so_keeps_its_rows_and_can_be_run_again(call, out, monkeypatch):
-    def interrupted(config):
-        for row in run_imp(config):
+    def interrupted(*arguments):
+        for row in run_imp(*arguments):
             if row.level == 1:
                 raise KeyboardInterrupt
             yield row
 
     with monkeypatch.context() as patch:
-        patch.setattr(command_line, "run_imp", interrupted)
+        patch.setattr(sweep, "run_imp", interrupted)
         code, stdout, stderr = call(f"run {FAST} --out {out}")
     assert code == 130
     assert stdout == ""
@@ -425,7 +425,7 @@ def test_a_file_in_place_of_the_folder_is_refused_and_left_as_it_was(call, out):
 
 
 def test_a_full_disk_ends_in_one_line(call, out, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", broken)
@@ -442,21 +442,21 @@ def test_a_finished_run_that_lost_its_rows_ends_in_one_line(call, out):
 
 
 def test_an_error_of_several_lines_is_told_in_one(call, out, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise ValueError("the first line\n  and the second")
         yield
 
-    monkeypatch.setattr(command_line, "run_imp", broken)
+    monkeypatch.setattr(sweep, "run_imp", broken)
     line = refused(call(f"run {FAST} --out {out}"))
     assert line == "infcop_lite: error: the first line and the second\n"
 
 
 def test_a_defect_of_ours_is_not_hidden(out, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise AssertionError("a defect")
         yield
 
-    monkeypatch.setattr(command_line, "run_imp", broken)
+    monkeypatch.setattr(sweep, "run_imp", broken)
     with pytest.raises(AssertionError, match="a defect"):
         command_line.main(["run", "--out", str(out)])
 

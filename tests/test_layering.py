@@ -17,10 +17,11 @@ MAY_IMPORT = {
     "train": {"masks"},
     "config": {"masks", "stopping", "train"},
     "monitor": {"masks", "flows", "stopping", "data", "train", "config"},
-    "imp": {"masks", "stopping", "data", "models", "train", "config", "monitor"},
     "records": set(),
+    "imp": {"masks", "stopping", "data", "models", "train", "config", "monitor", "records"},
+    "sweep": {"config", "imp", "records"},
     "figures": {"records"},
-    "__main__": {"data", "config", "imp", "records"},
+    "__main__": {"data", "config", "records", "sweep"},
     "__init__": {"config", "imp"},
 }
 WITHOUT_TORCH = ("stopping", "records", "figures")
