@@ -19,10 +19,11 @@ MAY_IMPORT = {
     "monitor": {"masks", "flows", "stopping", "data", "train", "config"},
     "records": set(),
     "imp": {"masks", "stopping", "data", "models", "train", "config", "monitor", "records"},
+    "compacting": {"masks"},
     "sweep": {"config", "imp", "records"},
     "figures": {"records"},
     "__main__": {"data", "config", "records", "sweep"},
-    "__init__": {"config", "imp"},
+    "__init__": {"compacting", "config", "imp"},
 }
 WITHOUT_TORCH = ("stopping", "records", "figures")
 WITH_FILES = ("data", "records", "__main__")
