@@ -19,7 +19,7 @@ from .sweep import run_one
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"infcop_lite: error: {message}\n")
+        self.exit(2, f"infcop_lite: error: {_one_line(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,13 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"{options.data} is ready in {data.download(options.data)}")
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"infcop_lite: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"infcop_lite: error: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = f"; the rows so far are in {options.out}" if is_run else ""
+        kept = f"; the rows so far are in {_one_line(str(options.out))}" if is_run else ""
         print(f"infcop_lite: interrupted{kept}", file=sys.stderr)
         return 130
     return 0
+
+
+def _one_line(text: str) -> str:
+    """Return text fit for a terminal: one line, and control characters spelt out."""
+    characters = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     hints = get_type_hints(Config)
     for f in fields(Config):
         _add_option(run, f.name, hints[f.name], f.default, f.metadata)
-    run.add_argument("--out", type=Path, required=True, help="folder for rows.csv and run.json")
+    run.add_argument("--out", type=_folder, required=True, help="folder for rows.csv and run.json")
     download = actions.add_parser("download", help="fetch a data set through torchvision")
     download.add_argument("data", help="mnist, fashion-mnist or cifar10")
     return parser
@@ -90,10 +102,13 @@ def _add_option(
 def _run(options: argparse.Namespace, command: str) -> None:
     config = Config(**{f.name: getattr(options, f.name) for f in fields(Config)})
     if records.begin(options.out, asdict(config)):
-        print(f"{options.out} already holds this run, finished")
+        print(f"{_one_line(str(options.out))} already holds this run, finished")
     with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
         run_one(config, options.out, command, lambda row: _report(bar, row, config))
-    print(_table(records.read(options.out)[0], config))
+    rows, _ = records.read(options.out)
+    if not {f.name for f in fields(Row)} <= set(rows) or not rows["stopped"].any():
+        raise ValueError(f"{options.out / records.ROWS} does not hold the rows of a run")
+    print(_table(rows, config))
 
 
 def _report(bar: "tqdm[NoReturn]", row: Row, config: Config) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+import numpy as np
+
 from .masks import SCOPES
 from .stopping import (
     AnyOf,
@@ -27,6 +29,7 @@ STOPS = (
     "mask",
     "patience",
 )
+READS = frozenset({"accuracy", "information", "gradient", "mask"})
 
 
 def _option(default: Any, help: str, **limits: Any) -> Any:
@@ -97,12 +100,17 @@ class Config:
     momentum: float = _option(0.9, "momentum of sgd", least=0, below=1)
     weight_decay: float = _option(5e-4, "L2 penalty", least=0)
     seed: int = _option(0, "decides splits, initial weights and data order", least=0, below=2**63)
-    threads: int | None = _option(None, "CPU threads; torch's choice unless given", above=0)
+    threads: int | None = _option(
+        None, "CPU threads; torch's choice unless given", above=0, below=1025
+    )
     device: str = _option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, np.generic):  # a number out of a table: kept as Python's own
+                object.__setattr__(self, f.name, value.item())
             _check_option(f.name, getattr(self, f.name), hints[f.name], f.metadata)
         if not self.p < self.q:
             raise ValueError(f"p must be smaller than q, not p={self.p}, q={self.q}")
@@ -112,6 +120,8 @@ class Config:
 def _check_option(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     kinds = getattr(hint, "__args__", (hint,))
     allowed = (*kinds, int) if float in kinds else kinds
+    if type(value) is int and abs(value) >= 2**63:
+        raise ValueError(f"{name} must fit in 64 bits")
     if name != "stop" and (
         type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value))
     ):
@@ -145,8 +155,12 @@ def stop_rule(config: Config, target: float) -> Rule:
     ReachAccuracy(target=0.9)
     """
     if not isinstance(config.stop, str):
-        if isinstance(config.stop, type) or not hasattr(config.stop, "reads"):
+        reads: Any = getattr(config.stop, "reads", None)
+        is_rule = isinstance(reads, frozenset) and callable(getattr(config.stop, "stop", None))
+        if isinstance(config.stop, type) or not is_rule:
             raise ValueError(f"stop must be a name or a rule, not {config.stop!r}")
+        if unknown := sorted(map(str, reads - READS)):
+            raise ValueError(f"the stop rule reads {', '.join(unknown)}, which is not measured")
         return config.stop
     relative = not config.absolute
     rules: dict[str, Rule] = {

@@ -97,13 +97,20 @@ def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.flo
         dtype: of the network's weights; inputs that are floating-point must have it too.
 
     Raises:
-        ValueError: no samples, lengths that differ, another dtype, a negative class, NaN.
+        ValueError: no pair of dense tensors, no samples, lengths that differ, another dtype, a
+            negative class, NaN.
 
     >>> len(as_split((torch.zeros(3, 2), torch.tensor([0, 1, 0]))))
     3
     """
-    split = part if isinstance(part, Split) else Split(*part)
+    try:
+        split = part if isinstance(part, Split) else Split(*part)
+    except TypeError:
+        raise ValueError("data must be a pair: (inputs, targets)") from None
     inputs, targets = split.inputs, split.targets
+    for x in (inputs, targets):
+        if not (isinstance(x, Tensor) and x.layout == torch.strided and x.dim() and not x.is_meta):
+            raise ValueError("inputs and targets must be dense tensors, one row per sample")
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
     if targets.dtype != torch.int64 or targets.dim() != 1 or targets.min() < 0:

@@ -38,7 +38,7 @@ def collect_activations(
         twice, the second time as "name:2".
 
     Raises:
-        ValueError: no inputs, or no Conv or Linear module ran.
+        ValueError: no inputs, a batch size below 1, or no Conv or Linear module ran.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> [(k, tuple(v.shape)) for k, v in collect_activations(model, torch.zeros(5, 2)).items()]
@@ -46,6 +46,7 @@ def collect_activations(
     """
     if len(inputs) == 0:
         raise ValueError("a flow needs at least one input sample")
+    _check_batch_size(batch_size)
     batches: dict[str, list[Tensor]] = {}
     calls: dict[str, int] = {}
 
@@ -82,6 +83,11 @@ def collect_activations(
     return {name: torch.cat(parts) for name, parts in batches.items()}
 
 
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+
+
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Put every module into eval mode, and back into the mode it had."""
@@ -108,8 +114,10 @@ def _standardise(activation: Tensor) -> Tensor:
     Two passes: the mean, then the variance of the centred values. A unit is dead when what is left
     is round-off of its dtype, so a constant unit with a large offset cannot pass for a signal.
     """
-    if activation.dim() != 2 or len(activation) == 0:
+    if activation.dim() != 2 or activation.numel() == 0:
         raise ValueError(f"activations must be (sample, unit), not {tuple(activation.shape)}")
+    if not activation.is_floating_point():
+        raise ValueError(f"activations must be floating-point, not {activation.dtype}")
     if not torch.isfinite(activation).all():
         raise ValueError("activations are NaN or infinite: the network has diverged")
     f = activation.detach().to(torch.float64)
@@ -248,7 +256,8 @@ def gradient_flow(
         (layer,) in float64, in the order of `masks.prunable`; the loss is cross-entropy in nats.
 
     Raises:
-        ValueError: no samples, different numbers of inputs and targets, or masks that do not fit.
+        ValueError: no samples, different numbers of inputs and targets, a target that is no class
+            of the network, a batch size below 1, masks that do not fit, NaN or infinity.
 
     Note:
         The reference code never calls backward here: it re-reads the last mini-batch's gradient and
@@ -260,6 +269,8 @@ def gradient_flow(
     """
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
+    _check_batch_size(batch_size)
+    lowest, highest = (int(target) for target in targets.aminmax())
     weights = prunable(model) if masks is None else check_masks(model, masks)
     totals = [torch.zeros_like(w) for w in weights.values()]
     requires_grad = {w: w.requires_grad for w in weights.values()}
@@ -268,7 +279,10 @@ def gradient_flow(
             w.requires_grad_(True)
         with _evaluating(model), torch.enable_grad():
             for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-                loss = nn.functional.cross_entropy(model(x), y, reduction="sum") / len(inputs)
+                logits = model(x)
+                if targets.dtype != torch.int64 or lowest < 0 or highest >= logits.shape[1]:
+                    raise ValueError(f"targets must be int64 classes, 0 to {logits.shape[1] - 1}")
+                loss = nn.functional.cross_entropy(logits, y, reduction="sum") / len(inputs)
                 grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
                 for total, grad in zip(totals, grads, strict=True):
                     if grad is not None:
@@ -278,7 +292,10 @@ def gradient_flow(
             w.requires_grad_(needed)
     if masks is not None:
         totals = [total[masks[name]] for name, total in zip(weights, totals, strict=True)]
-    return torch.stack([total.to(torch.float64).norm() for total in totals])
+    flow = torch.stack([total.to(torch.float64).norm() for total in totals])
+    if not torch.isfinite(flow).all():
+        raise ValueError("gradients are NaN or infinite: the network has diverged")
+    return flow
 
 
 def flow_distance(flow: Tensor, reference: Tensor) -> float:

@@ -23,10 +23,10 @@ from .masks import (
     rewind,
     sap_fractions,
 )
-from .monitor import Monitor
+from .monitor import Monitor, check_fit
 from .records import Row
 from .stopping import AnyOf, Check, FixedEpochs, Rule
-from .train import choose_device, evaluate, make_optimizer, shuffled_batches, train_steps
+from .train import choose_device, evaluate, make_optimizer, shuffled_batches, threads, train_steps
 
 __all__ = ["Config", "Row", "State", "next_masks", "prune", "run_imp"]
 
@@ -83,8 +83,9 @@ def run_imp(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = models.build(config.model, splits)
-    run = _Run(model, splits.train, splits.validation, splits.test, config)
-    yield from run.levels(state, keep)
+    with threads(config.threads):
+        run = _Run(model, splits.train, splits.validation, splits.test, config)
+        yield from run.levels(state, keep)
 
 
 def prune(
@@ -122,8 +123,10 @@ def prune(
     dtype = next(iter(prunable(model).values())).dtype
     splits = [data.as_split(part, dtype) for part in (train, validation)]
     held_out = None if test is None else data.as_split(test, dtype)
-    run = _Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
-    rows = list(run.levels())
+    with threads(settings.threads):
+        run = _Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
+        check_fit(run.model, run.train, run.monitor.validation, run.test)
+        rows = list(run.levels())
     for module, original in zip(run.model.modules(), model.modules(), strict=True):
         module.training = original.training
     return run.model, run.masks, rows
@@ -162,8 +165,6 @@ class _Run:
         config: Config,
     ) -> None:
         self.started = time.perf_counter()
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
         device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
@@ -202,9 +203,9 @@ class _Run:
         return State(level, target, self._elapsed_s(), self.masks, weights, references)
 
     def _restore(self, state: State) -> None:
-        self.masks = {name: state.masks[name] for name in self.masks}  # in module order
         self.snapshot = state.weights
-        rewind(self.model, self.snapshot, self.masks)
+        rewind(self.model, self.snapshot, state.masks)
+        self.masks = {name: state.masks[name] for name in self.masks}  # in module order
         self.monitor.restore(state.references, state.target)
         self.started -= state.elapsed_s
 
@@ -223,7 +224,6 @@ class _Run:
         batches = self._batches(level)
         optimizer = self._optimizer()  # a fresh one: its state is rewound too
         budget = round(epochs * self.steps_per_epoch)
-        interval = self.config.check_steps or self.steps_per_epoch
         checks: list[Check] = []
         would_be: Masks = {}
         step, loss = 0, NAN
@@ -238,7 +238,7 @@ class _Run:
             yield self._row(level, check, loss, stopped)
             if stopped:
                 return
-            num_steps = min(interval, budget - step)
+            num_steps = min(self.config.check_steps or self.steps_per_epoch, budget - step)
             loss = self._train(optimizer, batches, num_steps)
             step += num_steps
 

@@ -28,11 +28,13 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
     Raises:
         ValueError: the model has no Conv or Linear weights, or one of them is computed from other
-            parameters (torch.nn.utils.prune or parametrizations at work).
+            parameters (torch.nn.utils.prune or parametrizations at work), or is empty.
 
     >>> list(prunable(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
     ['0.weight', '2.weight']
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be a torch module, not {type(model).__name__}")
     weights: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for module_name, module in model.named_modules():
@@ -43,6 +45,8 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
             raise ValueError(
                 f"{name} is computed, not a parameter; make its pruning permanent first"
             )
+        if not isinstance(weight, nn.UninitializedParameter) and weight.numel() == 0:
+            raise ValueError(f"{name} is empty: a layer needs inputs and units")
         if id(weight) not in seen:
             seen.add(id(weight))
             weights[name] = weight
@@ -280,8 +284,9 @@ def rewind(model: nn.Module, state: Mapping[str, Tensor], masks: Masks) -> None:
     check_masks(model, masks)
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the saved state does not fit the model: {error}") from None
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the saved state does not fit the model: {reason}") from None
     apply_masks(model, masks)
 
 
@@ -294,7 +299,7 @@ def density(masks: Masks) -> float:
         masks: parameter name -> boolean tensor.
 
     Raises:
-        ValueError: no masks.
+        ValueError: no masks, or only empty ones.
 
     >>> density({"a": torch.tensor([True, False]), "b": torch.tensor([True, True])})
     0.75
@@ -302,7 +307,10 @@ def density(masks: Masks) -> float:
     if not masks:
         raise ValueError("density of no masks is not defined")
     kept = sum(int(mask.sum()) for mask in masks.values())
-    return kept / sum(mask.numel() for mask in masks.values())
+    total = sum(mask.numel() for mask in masks.values())
+    if total == 0:
+        raise ValueError("density of empty masks is not defined")
+    return kept / total
 
 
 def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> float:
@@ -316,7 +324,7 @@ def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> fl
         alive: the weights that count; all of them unless given.
 
     Raises:
-        ValueError: masks of different networks.
+        ValueError: masks of different networks, or not boolean.
 
     >>> a, b = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
     >>> mask_distance({"weight": a}, {"weight": b})
@@ -324,6 +332,8 @@ def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> fl
     """
     if {k: m.shape for k, m in masks.items()} != {k: m.shape for k, m in others.items()}:
         raise ValueError("masks of different networks have no distance")
+    if any(mask.dtype != torch.bool for mask in (*masks.values(), *others.values())):
+        raise ValueError("masks must be boolean")
     differ = sum(int((masks[name] ^ others[name]).sum()) for name in masks)
     counted = masks.values() if alive is None else (mask[mask] for mask in alive.values())
     return differ / max(1, sum(mask.numel() for mask in counted))
@@ -346,9 +356,11 @@ def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
     """
     weights = prunable(model)
     if set(masks) != set(weights):
-        odd = sorted(set(masks) ^ set(weights))
+        odd = sorted(map(str, set(masks) ^ set(weights)))
         raise ValueError(f"masks do not fit the model: missing or extra {', '.join(odd)}")
     for name, weight in weights.items():
+        if not isinstance(masks[name], Tensor):
+            raise ValueError(f"mask of {name} must be a tensor, not {type(masks[name]).__name__}")
         if masks[name].dtype != torch.bool or masks[name].shape != weight.shape:
             raise ValueError(
                 f"mask of {name} must be boolean of shape {tuple(weight.shape)}, "

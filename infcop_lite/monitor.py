@@ -112,3 +112,27 @@ class Monitor:
         if flow == "information":
             return information_flow(collect_activations(self.model, self.probe[0]))
         return gradient_flow(self.model, *self.probe, masks)
+
+
+def check_fit(model: nn.Module, *splits: Split | None) -> None:
+    """Try a network on one input of each split, and see that it has a class for every target.
+
+    Source: ours; on a GPU a target beyond the last class would end the whole process.
+
+    Args:
+        model: the network, left as found.
+        splits: what it is to be trained and measured on; None is passed over.
+
+    Raises:
+        ValueError: inputs that the model cannot take, or targets, or as for `train.evaluate`.
+
+    >>> check_fit(nn.Linear(1, 2), Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 2])))
+    Traceback (most recent call last):
+    ValueError: targets must be classes, 0 to 1
+    """
+    for split in filter(None, splits):
+        try:
+            evaluate(model, split.inputs[:1], split.targets.max().reshape(1))
+        except (RuntimeError, TypeError) as error:
+            given, reason = tuple(split.inputs.shape), " ".join(str(error).split())
+            raise ValueError(f"the model cannot take inputs of shape {given}: {reason}") from error

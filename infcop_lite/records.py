@@ -5,6 +5,7 @@ A run is a folder. ``run.json`` says what was run, ``rows.csv`` what came out,
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -176,7 +177,9 @@ def save_tensors(
     ({'a': array([1., 1.])}, {'level': 3.0})
     """
     about = {"config": json.dumps(dict(config)), "numbers": json.dumps(numbers)}
-    _replace(Path(folder) / f"{name}.safetensors", safetensors.numpy.save(dict(tensors), about))
+    about["sha256"] = _digest(tensors, about["numbers"])
+    in_order = {k: np.asarray(v, order="C") for k, v in tensors.items()}  # or it writes other bits
+    _replace(Path(folder) / f"{name}.safetensors", safetensors.numpy.save(in_order, about))
 
 
 def read_tensors(
@@ -202,7 +205,9 @@ def read_tensors(
         about = json.loads(content[8 : 8 + length])["__metadata__"]
         numbers = {k: float(v) for k, v in json.loads(about["numbers"]).items()}
         held = json.loads(about["config"])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError):
+        if about["sha256"] != _digest(tensors, about["numbers"]):
+            raise ValueError("a bit has changed")
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} is damaged; delete it to start the run anew") from None
     if held != dict(config):
         raise ValueError(f"{path} belongs to another run")
@@ -235,6 +240,8 @@ def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
     if level == 0:
         return []
     table, _ = read(folder)
+    if not {"level", "stopped"} <= set(table):
+        raise ValueError(f"{Path(folder) / ROWS} does not hold the rows of a run")
     text = (Path(folder) / ROWS).read_text(encoding="utf-8")
     earlier = [r for r in csv.DictReader(io.StringIO(text)) if int(r["level"]) < level]
     ended = table.loc[table["stopped"].astype(bool), "level"].tolist() if len(table) else []
@@ -267,7 +274,12 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
     if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
         raise ValueError(f"{folder / ROWS} is damaged: it is cut off, or its rows differ in length")
-    return pd.read_csv(io.StringIO(text)), record
+    table = pd.read_csv(io.StringIO(text))
+    for name, kind in Row.__annotations__.items():
+        is_kind = pd.api.types.is_bool_dtype if kind is bool else pd.api.types.is_numeric_dtype
+        if kind is not str and name in table and not is_kind(table[name]):
+            raise ValueError(f"{folder / ROWS} is damaged: {name} is not of type {kind.__name__}")
+    return table, record
 
 
 def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
@@ -287,6 +299,13 @@ def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def _digest(tensors: Mapping[str, np.ndarray], numbers: str) -> str:
+    digest = hashlib.sha256(numbers.encode("utf-8"))
+    for name in sorted(tensors):
+        digest.update(name.encode("utf-8") + tensors[name].tobytes())
+    return digest.hexdigest()
+
+
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -301,16 +320,18 @@ def _blank_nan(value: Any) -> Any:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: it is not JSON") from None
-    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+    record = {"finished": False} | record if isinstance(record, dict) else {}
+    if not isinstance(record.get("config"), dict) or not isinstance(record["finished"], bool):
         raise ValueError(f"{path} is not the record of a run")
-    return {"finished": False} | record
+    return record
 
 
 def _replace(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        temporary.unlink(missing_ok=True)  # never write through a link that was left there
         with temporary.open("wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()

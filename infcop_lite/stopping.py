@@ -260,6 +260,8 @@ class AnyOf:
     def __init__(self, *rules: Rule) -> None:
         if not rules:
             raise ValueError("AnyOf needs at least one rule")
+        if odd := [rule for rule in rules if not callable(getattr(rule, "stop", None))]:
+            raise ValueError(f"AnyOf joins rules, not {odd[0]!r}")
         object.__setattr__(self, "rules", rules)
 
     @property

@@ -85,7 +85,13 @@ def _read_state(folder: Path | str, settings: dict[str, Any]) -> State | None:
     except FileNotFoundError:
         return None
     parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in PARTS}
-    for name, array in arrays.items():
-        part, _, key = name.partition("/")
-        parts[part][key] = torch.from_numpy(array)
-    return State(int(numbers["level"]), numbers["target"], numbers["elapsed_s"], **parts)
+    try:
+        for name, array in arrays.items():
+            part, _, key = name.partition("/")
+            parts[part][key] = torch.from_numpy(array)
+        level = int(numbers["level"])
+        if level != numbers["level"] or not 0 <= level <= settings["levels"]:
+            raise ValueError
+        return State(level, numbers["target"], numbers["elapsed_s"], **parts)
+    except (KeyError, ValueError, TypeError):
+        raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None

@@ -1,6 +1,8 @@
 """Masked training and evaluation. Knows nothing of levels."""
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import torch
@@ -31,6 +33,27 @@ def choose_device(name: str) -> str:
     return auto if name == "auto" else name
 
 
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute on so many CPU threads, and afterwards on as many as before.
+
+    Source: torch.set_num_threads.
+
+    Args:
+        number: of threads; as many as before if None.
+
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def make_optimizer(
     model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
@@ -46,11 +69,16 @@ def make_optimizer(
         weight_decay: L2 penalty, >= 0.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a number out of its range.
 
     >>> type(make_optimizer(nn.Linear(1, 1), "adam", 1e-3, 0.9, 0.0)).__name__
     'Adam'
     """
+    if not (0 < lr < math.inf and 0 <= momentum < 1 and 0 <= weight_decay < math.inf):
+        raise ValueError(
+            f"lr must be > 0, momentum in [0, 1), weight decay >= 0, not"
+            f" {lr}, {momentum}, {weight_decay}"
+        )
     if name == "sgd":
         return torch.optim.SGD(
             model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
@@ -72,10 +100,15 @@ def shuffled_batches(
         batch_size: samples per step, >= 1.
         generator: decides every permutation.
 
+    Raises:
+        ValueError: no samples, or a batch size below 1.
+
     >>> batches = shuffled_batches(5, 2, torch.Generator().manual_seed(0))
     >>> [len(next(batches)) for _ in range(4)]
     [2, 2, 1, 2]
     """
+    if num_samples < 1 or batch_size < 1:
+        raise ValueError(f"{num_samples} samples do not make batches of {batch_size}")
     while True:
         yield from torch.randperm(num_samples, generator=generator).split(batch_size)
 
@@ -106,7 +139,8 @@ def train_steps(
         The mean loss over these steps, in nats.
 
     Raises:
-        ValueError: masks that do not fit the model, or fewer than num_steps batches.
+        ValueError: masks that do not fit the model, fewer than num_steps batches, or no parameter
+            that may change.
         FloatingPointError: the loss became NaN or infinite.
 
     >>> model = nn.Linear(1, 2); masks = {"weight": torch.tensor([[True], [False]])}
@@ -116,6 +150,8 @@ def train_steps(
     >>> model.weight[1, 0].item()
     0.0
     """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("no parameter of the model may change: requires_grad is False everywhere")
     apply_masks(model, masks)
     weights = prunable(model)
     pruned = [(weights[name], ~mask) for name, mask in masks.items() if not mask.all()]
@@ -156,14 +192,20 @@ def evaluate(
         batch_size: samples per forward pass.
 
     Raises:
-        ValueError: no samples.
+        ValueError: no samples, inputs and targets that do not pair up, logits that are not
+            (sample, class), a target that is no class of the network, or a batch size below 1.
 
     >>> model = nn.Linear(1, 2, bias=False); _ = model.weight.data.copy_(torch.tensor([[1.], [0.]]))
     >>> evaluate(model, torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))[1]
     0.75
     """
-    if len(inputs) == 0:
-        raise ValueError("no samples to evaluate on")
+    if len(inputs) == 0 or len(inputs) != len(targets):
+        raise ValueError(
+            f"{len(inputs)} inputs and {len(targets)} targets: no samples to evaluate on"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    lowest, highest = (int(target) for target in targets.aminmax())
     modes = {module: module.training for module in model.modules()}
     model.eval()
     loss = torch.zeros((), device=inputs.device)
@@ -171,6 +213,10 @@ def evaluate(
     try:
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits = model(x)
+            if not isinstance(logits, Tensor) or logits.dim() != 2:
+                raise ValueError("a classifier must return one tensor: logits (sample, class)")
+            if lowest < 0 or highest >= logits.shape[1]:
+                raise ValueError(f"targets must be classes, 0 to {logits.shape[1] - 1}")
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()
     finally:

@@ -211,6 +211,7 @@ def kill_at_random_moments(folder, num_kills, seed):
     assert os.waitstatus_to_exitcode(os.waitpid(forked_run(folder), 0)[1]) == 0
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "num_kills", [20, pytest.param(100, marks=pytest.mark.slow)], ids=["20", "100"]
 )
