@@ -1,4 +1,4 @@
-"""The command line: ``python -m infcop_lite run`` and ``download``, generated from `Config`."""
+"""The command line: ``python -m infcop_lite run``, ``sweep`` and ``download``, from `Config`."""
 
 import argparse
 import shlex
@@ -12,9 +12,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import data, records
-from .config import Config
+from .config import Config, grid
 from .records import Row
-from .sweep import run_one
+from .sweep import run_many, run_one
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,21 +31,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process unless given.
 
     Returns:
-        0 when done, 2 after a bad input (one line on stderr), 130 after an interruption.
+        0 when done, 2 after a bad input or failed runs of a sweep (one line each on stderr), 130
+        after an interruption.
     """
     options = _parser().parse_args(arguments)
-    is_run = options.action == "run"
     words = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "infcop_lite", *words])
     try:
-        if is_run:
-            _run(options, shlex.join(["python", "-m", "infcop_lite", *words]))
+        if options.action == "run":
+            _run(options, command)
+        elif options.action == "sweep":
+            return _sweep(options, command)
         else:
             print(f"{options.data} is ready in {data.download(options.data)}")
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"infcop_lite: error: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = f"; the rows so far are in {_one_line(str(options.out))}" if is_run else ""
+        out = "" if options.action == "download" else _one_line(str(options.out))
+        kept = f"; the rows so far are in {out}" if out else ""
         print(f"infcop_lite: interrupted{kept}", file=sys.stderr)
         return 130
     return 0
@@ -65,17 +69,35 @@ def _folder(text: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m infcop_lite", description="Information Consistent Pruning.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="run | download")
-    run = actions.add_parser(
-        "run",
-        help="prune a network and record every check",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run | sweep | download")
+    helps = {
+        "run": ("prune a network and record every check", "folder for rows.csv and run.json"),
+        "sweep": ("runs side by side, one for each point of a grid", "a folder for each run in it"),
+    }
     hints = get_type_hints(Config)
-    for f in fields(Config):
-        _add_option(run, f.name, hints[f.name], f.default, f.metadata)
-    run.add_argument("--out", type=_folder, required=True, help="folder for rows.csv and run.json")
+    for action, (text, out) in helps.items():
+        run = actions.add_parser(
+            action,
+            help=text,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,
+        )
+        for f in fields(Config):
+            _add_option(run, f.name, hints[f.name], f.default, f.metadata)
+        run.add_argument("--out", type=_folder, required=True, help=out)
+    run.add_argument(
+        "--grid",
+        action="append",
+        required=True,
+        metavar="FIELD=VALUE,VALUE",
+        help="values for one of the options above; several grids give their product",
+    )
+    run.add_argument("--processes", type=int, help="workers here; one per core unless given")
+    run.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="a Dask cluster to run on instead; its workers must see the same folder --out",
+    )
     download = actions.add_parser("download", help="fetch a data set through torchvision")
     download.add_argument("data", help="mnist, fashion-mnist or cifar10")
     return parser
@@ -99,8 +121,12 @@ def _add_option(
     )
 
 
+def _fields(options: argparse.Namespace) -> dict[str, Any]:
+    return {f.name: getattr(options, f.name) for f in fields(Config)}
+
+
 def _run(options: argparse.Namespace, command: str) -> None:
-    config = Config(**{f.name: getattr(options, f.name) for f in fields(Config)})
+    config = Config(**_fields(options))
     if records.begin(options.out, asdict(config)):
         print(f"{_one_line(str(options.out))} already holds this run, finished")
     with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
@@ -109,6 +135,28 @@ def _run(options: argparse.Namespace, command: str) -> None:
     if not {f.name for f in fields(Row)} <= set(rows) or not rows["stopped"].any():
         raise ValueError(f"{options.out / records.ROWS} does not hold the rows of a run")
     print(_table(rows, config))
+
+
+def _sweep(options: argparse.Namespace, command: str) -> int:
+    configs = grid(_fields(options), options.grid)
+    with tqdm(total=len(configs), unit="run", disable=None, leave=False) as bar:
+        num_done = 0
+
+        def report(name: str, problem: str) -> None:
+            nonlocal num_done
+            num_done += 1
+            bar.update()
+            if problem:
+                bar.write(f"infcop_lite: error: {name}: {_one_line(problem)}", file=sys.stderr)
+            elif bar.disable:
+                print(f"run {num_done} of {len(configs)}: {name} finished", file=sys.stderr)
+
+        failed = run_many(
+            configs, options.out, options.processes, options.scheduler, command, report
+        )
+    num_finished, out = len(configs) - len(failed), _one_line(str(options.out))
+    print(f"{num_finished} of {len(configs)} runs are finished in {out}")
+    return 2 if failed else 0
 
 
 def _report(bar: "tqdm[NoReturn]", row: Row, config: Config) -> None:

@@ -1,7 +1,8 @@
 """Everything that decides a run: one frozen dataclass, which is also the command line."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -177,3 +178,55 @@ def stop_rule(config: Config, target: float) -> Rule:
         if name not in rules:
             raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(STOPS)}")
     return rules[names[0]] if len(names) == 1 else AnyOf(*(rules[name] for name in names))
+
+
+def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
+    """Return a config for each point of a grid, named after the point.
+
+    Source: the command line's ``--grid``.
+
+    Args:
+        options: fields of `Config` that all points share; the grid's own values win.
+        axes: each ``field=value,value,...``; the grid is their product.
+
+    Raises:
+        ValueError: an unknown field, a value that is not of its type or range, or one given twice.
+
+    >>> [(name, config.seed) for name, config in grid({"levels": 3}, ["seed=0,1"]).items()]
+    [('seed=0', 0), ('seed=1', 1)]
+    """
+    hints = get_type_hints(Config)
+    values: dict[str, list[Any]] = {}
+    for axis in axes:
+        name, equals, text = axis.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in hints:
+            known = ", ".join(f.name for f in fields(Config))
+            raise ValueError(
+                f"a grid is field=value,value,... with a field of {known}; not {axis!r}"
+            )
+        if name in values:
+            raise ValueError(f"two grids for {name}; give all its values in one")
+        values[name] = [_parse(name, word.strip(), hints[name]) for word in text.split(",")]
+        if len(set(values[name])) < len(values[name]):
+            raise ValueError(f"a value is given twice in the grid {axis!r}")
+    points = [
+        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
+    ]
+    return {
+        ",".join(f"{k}={v}" for k, v in point.items()): Config(**{**options, **point})
+        for point in points
+    }
+
+
+def _parse(name: str, word: str, hint: Any) -> Any:
+    kinds = getattr(hint, "__args__", (hint,))
+    words: dict[str, Any] = {"true": True, "false": False} if bool in kinds else {}
+    if type(None) in kinds:
+        words["none"] = None
+    if word.lower() in words:
+        return words[word.lower()]
+    try:
+        return next(kind for kind in kinds if kind in (int, float, str))(word)
+    except (ValueError, StopIteration):
+        raise ValueError(f"{word!r} is no value for {name}") from None
