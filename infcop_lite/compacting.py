@@ -62,7 +62,7 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
         masks: parameter name -> boolean tensor, one for every prunable weight.
 
     Returns:
-        A module in eval mode with the layers' names of the model: a torch.fx.GraphModule, whose
+        A module in eval mode with the layers' names of the model, a torch.fx.GraphModule whose
         ``code`` shows what it runs. Outputs agree up to round-off.
 
     Raises:
@@ -114,8 +114,8 @@ def cost(model: nn.Module, inputs: Tensor) -> dict[str, int]:
         inputs: (sample, ...) on the model's device; the FLOPs are those of one pass over them.
 
     Returns:
-        "num_parameters", "num_flops", and "num_bytes": the tensors of the state dict, without the
-        header of a file. Zeros cost as much as other numbers in all three.
+        A dict of "num_parameters", "num_flops" and "num_bytes", the last of the tensors of the
+        state dict without the header of a file. Zeros cost as much as other numbers in all three.
 
     >>> cost(nn.Linear(3, 2), torch.zeros(5, 3))
     {'num_parameters': 8, 'num_flops': 60, 'num_bytes': 32}

@@ -58,6 +58,7 @@ def run_one(
     """
     settings = asdict(config)
     if records.begin(folder, settings):
+        records.remove(folder, "state")  # killed between its last two writes
         return
     state = _read_state(folder, settings)
     kept = records.rows_before(folder, state.level) if state else []
@@ -135,7 +136,7 @@ def run_many(
         report: called when a run is done, with its name and what went wrong, "" if nothing did.
 
     Returns:
-        The runs that failed: name -> what went wrong, in one line.
+        The runs that failed, as name -> what went wrong, in one line.
 
     Raises:
         ValueError: a bad name, or a folder that holds another run; nothing has been started.

@@ -134,6 +134,15 @@ def test_a_finished_run_leaves_no_state_and_is_not_touched_again(tmp_path):
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_a_run_killed_between_its_last_two_writes_is_tidied_up(tmp_path):
+    run_and_die(SMALL, tmp_path, after=7)
+    left = (tmp_path / "state.safetensors").read_bytes()
+    sweep.run_one(SMALL, tmp_path)
+    (tmp_path / "state.safetensors").write_bytes(left)
+    sweep.run_one(SMALL, tmp_path)
+    assert not (tmp_path / "state.safetensors").exists()
+
+
 @pytest.mark.parametrize("cut", [0, 7, 200, -1])
 def test_a_state_that_is_cut_off_is_refused_and_nothing_is_guessed(cut, tmp_path):
     run_and_die(SMALL, tmp_path, after=7)
