@@ -4,7 +4,7 @@ PROFILE ?= ci
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check results address clean lint
+.PHONY: help book test check results bench address clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: .venv/.installed
 
 results: .venv/.installed  ## make the runs missing under book/results (MNIST on disk, minutes), redraw the overview
 	$(BIN)/python book/overview.py
+
+bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
+	$(BIN)/python benchmarks/bench.py
 
 address: .venv/.installed  ## write repository.url of _config.yml into badges, install cells, README and metadata
 	$(BIN)/python book/address.py

@@ -1,0 +1,246 @@
+"""What the method costs, as ratios of one run: monitoring, training, and a loop as most write it.
+
+``make bench`` writes results.md and results.json beside this file. Nothing here is ever asserted.
+"""
+
+import argparse
+import gc
+import json
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ordinary
+import torch
+from products import bare_products
+from report import Row, as_text
+from timing import interleaved, machine, ratio
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from infcop_lite import data, models
+from infcop_lite.config import Config
+from infcop_lite.data import Dataset, Split
+from infcop_lite.flows import collect_activations, gradient_flow, information_flow
+from infcop_lite.imp import next_masks, prune
+from infcop_lite.masks import full_masks
+from infcop_lite.train import evaluate, make_optimizer, shuffled_batches, train_steps
+
+FOLDER = Path(__file__).parent
+CONFIG = Config()
+# Network -> its data set, the training images of an epoch, and the steps that are timed at a time:
+# candidates should last about as long as each other, for a scheduler spares the short ones.
+NETWORKS = {
+    "mlp": ("mnist", 60_000, 20),
+    "lenet5": ("mnist", 60_000, 8),
+    "convnet": ("cifar10", 50_000, 1),
+    "resnet20": ("cifar10", 50_000, 1),
+}
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+
+
+@dataclass
+class Bench:
+    """One network, ready to train: at the library's defaults, on a subset of its data."""
+
+    name: str
+    model: nn.Module
+    splits: Dataset
+
+    @classmethod
+    def of(cls, name: str) -> "Bench":
+        torch.manual_seed(0)
+        splits = load(NETWORKS[name][0], 4000)
+        # the library's own way in: `prune` may lay the weights out as it trains them
+        still: dict[str, Any] = {"levels": 0, "epochs": 0, "warmup_epochs": 0, "monitor": False}
+        model = models.build(name, splits)
+        model, _, _ = prune(model, splits.train, tiny(splits.validation), **still)
+        return cls(name, model, splits)
+
+    def stepper(self, pruned: bool = False) -> Callable[[], float]:
+        """Return a function that trains for the steps of `NETWORKS`."""
+        c, train = CONFIG, self.splits.train
+        masks = full_masks(self.model)
+        if pruned:
+            masks = next_masks(self.model, masks, Config(fraction=0.5))
+        optimizer = make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
+        batches = shuffled_batches(
+            len(train) // c.batch_size * c.batch_size, c.batch_size, torch.Generator()
+        )
+        num_steps = NETWORKS[self.name][2]
+
+        def steps() -> float:
+            return train_steps(
+                self.model, optimizer, train.inputs, train.targets, masks, batches, num_steps
+            )
+
+        return steps
+
+
+def tiny(split: Split) -> Split:
+    return Split(split.inputs[:10], split.targets[:10])
+
+
+def load(name: str, subset: int) -> Dataset:
+    """Return the data set, or random tensors of its shapes: seconds do not depend on pixels."""
+    if data.available(name):
+        return data.load(name, subset=subset)
+
+    def random(size: int) -> Split:
+        return Split(torch.randn(size, *SHAPES[name]), torch.randint(10, (size,)))
+
+    held_out = subset // 10
+    classes = tuple("0123456789")
+    return Dataset(random(subset - held_out), random(held_out), random(subset // 6), classes)
+
+
+def monitoring(bench: Bench, rounds: int) -> list[Row]:
+    """Time one check of each flow, and one pass over a validation tenth, against an epoch."""
+    _, num_train, num_steps = NETWORKS[bench.name]
+    model, train, masks = bench.model, bench.splits.train, full_masks(bench.model)
+    probe = train.inputs[: CONFIG.probe_size], train.targets[: CONFIG.probe_size]
+    tenth = bench.splits.validation
+    seconds = interleaved(
+        {
+            "steps": bench.stepper(),
+            "information flow": lambda: information_flow(collect_activations(model, probe[0])),
+            "gradient flow": lambda: gradient_flow(model, *probe, masks),
+            "validation": lambda: evaluate(model, tenth.inputs, tenth.targets),
+        },
+        rounds,
+    )
+    calls_per_epoch = math.ceil(num_train / CONFIG.batch_size) / num_steps
+    shares = {what: ratio(s, seconds["steps"]) / calls_per_epoch for what, s in seconds.items()}
+    del shares["steps"]
+    shares["validation"] *= num_train / 10 / len(tenth)
+    before = tensor_bytes()
+    kept = information_flow(collect_activations(model, probe[0])), gradient_flow(model, *probe)
+    kept_bytes = tensor_bytes() - before
+    assert all(flow.dim() == 1 for flow in kept)
+    rows: list[Row] = [
+        {"network": bench.name, "what": f"{what} / epoch", "ratio": share, "wanted": wanted}
+        for (what, share), wanted in zip(shares.items(), ("≤ 2 %", "≤ 2 %", ""), strict=True)
+    ]
+    rows[0]["note"] = rows[1]["note"] = f"{CONFIG.probe_size} samples"
+    rows[2]["note"] = f"accuracy on {num_train // 10} held-out images, for scale"
+    probe_bytes = sum(t.numel() * t.element_size() for t in probe)
+    row: Row = {"network": bench.name, "what": "kept between checks / probe"}
+    row |= {"ratio": kept_bytes / probe_bytes, "wanted": "", "note": f"{kept_bytes} bytes"}
+    return [*rows, row]
+
+
+def tensor_bytes() -> int:
+    """Return the bytes of all tensors that are alive."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alive = [o for o in gc.get_objects() if type(o) in (Tensor, nn.Parameter)]
+    return sum(t.numel() * t.element_size() for t in alive)
+
+
+def training(bench: Bench, rounds: int) -> list[Row]:
+    """Time the steps against the bare products of their layers, and with masks against without."""
+    num_steps = NETWORKS[bench.name][2]
+    batch = bench.splits.train.inputs[: CONFIG.batch_size]
+    flops, products = bare_products(bench.model, batch, num_steps)
+    candidates: dict[str, Callable[[], object]] = {
+        "dense": bench.stepper(),
+        "pruned": bench.stepper(pruned=True),
+    }
+    seconds = interleaved(candidates | {str(i): p for i, p in enumerate(products)}, rounds)
+    step_s = median(seconds["dense"]) / num_steps
+    plain_s = min(median(seconds["0"]), median(seconds["1"])) / num_steps
+    bare_share = min(ratio(seconds[i], seconds["dense"]) for i in "01")
+    what, wanted = {
+        "mlp": ("matrix products", "≥ 70 %"),
+        "convnet": ("convolutions", "≥ 60 %"),
+    }.get(bench.name, ("convolutions", ""))
+    speed: Row = {
+        "network": bench.name,
+        "what": f"FLOP/s of a step / of its bare {what}",
+        "ratio": bare_share,
+        "wanted": wanted,
+        "note": f"{flops / step_s / 1e9:.1f} of {flops / plain_s / 1e9:.1f} GFLOP/s",
+    }
+    cost: Row = {
+        "network": bench.name,
+        "what": "masks (half removed) / step",
+        "ratio": ratio(seconds["pruned"], seconds["dense"]) - 1,
+        "wanted": "≤ 3 %",
+        "note": f"step {step_s * 1e3:.1f} ms",
+    }
+    return [speed, cost]
+
+
+def breakdown(bench: Bench, rounds: int) -> str:
+    """Return where the seconds of a step go, by torch's profiler, as a line of shares."""
+    steps = bench.stepper(pruned=True)
+    steps()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(rounds):
+            steps()
+    events = sorted(profiler.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(e.self_cpu_time_total for e in events)
+    parts = [f"{e.key} {e.self_cpu_time_total / total:.1%}" for e in events[:10]]
+    return f"- {bench.name}: " + ", ".join(parts)
+
+
+def side_by_side(name: str, rounds: int, subset: int) -> Row:
+    """Time a whole run of two prunings, data loading included, against the ordinary loop."""
+    on_disk = data.available("mnist")
+
+    def fresh() -> nn.Module:
+        torch.manual_seed(0)
+        return models.build(name)
+
+    def ours() -> None:
+        splits = load("mnist", subset)
+        options: dict[str, Any] = {"levels": 2, "epochs": 1, "warmup_epochs": 0}
+        prune(fresh(), splits.train, splits.validation, splits.test, **options)
+
+    def theirs() -> None:
+        ordinary.run(fresh(), ordinary.mnist(subset, on_disk), levels=2, epochs=1)
+
+    seconds = interleaved({"ours": ours, "theirs": theirs}, rounds)
+    ours_s = f"{median(seconds['ours']):.1f} s"
+    note = f"2 levels of 1 epoch on {subset} images; ours, monitoring included: {ours_s}"
+    row: Row = {"network": name, "what": "whole run, ordinary loop / infcop_lite", "note": note}
+    return row | {"ratio": ratio(seconds["theirs"], seconds["ours"]), "wanted": "≥ 3×"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="each row in seconds, and noisier")
+    parser.add_argument("--threads", type=int, default=None, help="torch's choice unless given")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of results.md and .json")
+    options = parser.parse_args()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    subset = 1500 if options.quick else 6000
+    about = machine()
+    for name in SHAPES:
+        about[name] = "on disk" if data.available(name) else "random tensors of its shapes"
+    rows: list[Row] = []
+    breakdowns: list[str] = []
+    for name in NETWORKS:
+        bench = Bench.of(name)
+        rounds = {"mnist": 5, "cifar10": 1} if options.quick else {"mnist": 15, "cifar10": 5}
+        num_rounds = rounds[NETWORKS[name][0]]
+        rows += monitoring(bench, num_rounds) + training(bench, max(5, num_rounds))
+        breakdowns.append(breakdown(bench, 1 if options.quick else 3))
+        print(*rows[-6:], sep="\n", flush=True)
+    for name in ("lenet5", "mlp"):
+        rows.append(side_by_side(name, 1 if options.quick else 3, subset))
+    text = as_text(rows, breakdowns, about)
+    (options.out / "results.md").write_text(text)
+    as_json = {"machine": about, "rows": rows, "breakdowns": breakdowns}
+    (options.out / "results.json").write_text(json.dumps(as_json, indent=1) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
