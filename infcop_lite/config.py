@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import numpy as np
+from torch import nn
 
-from .masks import SCOPES
+from .masks import SCOPES, Masks, magnitude_masks, sap_fractions
 from .stopping import (
     AnyOf,
     FixedEpochs,
@@ -180,13 +181,35 @@ def stop_rule(config: Config, target: float) -> Rule:
     return rules[names[0]] if len(names) == 1 else AnyOf(*(rules[name] for name in names))
 
 
+def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
+    """Return the masks that pruning now would give.
+
+    Source: the fixed fraction of arXiv:1803.03635, or SAP's, arXiv:2302.05601.
+
+    Args:
+        model: the network whose weights are ranked.
+        masks: the current masks.
+        config: amount, fraction, scope and SAP's parameters.
+
+    >>> from infcop_lite.masks import full_masks
+    >>> model = nn.Linear(10, 1)
+    >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
+    7
+    """
+    c = config
+    if c.amount == "fixed":
+        return magnitude_masks(model, masks, c.fraction, c.scope)
+    fractions = sap_fractions(model, masks, c.scope, c.p, c.q, c.eta, c.gamma, c.beta)
+    return magnitude_masks(model, masks, fractions, c.scope)
+
+
 def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
     """Return a config for each point of a grid, named after the point.
 
     Source: the command line's ``--grid``.
 
     Args:
-        options: fields of `Config` that all points share; the grid's own values win.
+        options: fields of `Config` that all points share.
         axes: each ``field=value,value,...``; the grid is their product.
 
     Raises:
@@ -207,6 +230,8 @@ def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
             )
         if name in values:
             raise ValueError(f"two grids for {name}; give all its values in one")
+        if options.get(name, getattr(Config, name)) != getattr(Config, name):
+            raise ValueError(f"{name} is given both as an option and in the grid {axis!r}")
         values[name] = [_parse(name, word.strip(), hints[name]) for word in text.split(",")]
         if len(set(values[name])) < len(values[name]):
             raise ValueError(f"a value is given twice in the grid {axis!r}")

@@ -12,21 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from . import data, models
-from .config import Config
-from .masks import (
-    Masks,
-    density,
-    full_masks,
-    magnitude_masks,
-    mask_distance,
-    prunable,
-    rewind,
-    sap_fractions,
-)
+from .config import Config, next_masks
+from .masks import Masks, density, full_masks, mask_distance, prunable, rewind
 from .monitor import Monitor, check_fit
 from .records import Row
 from .stopping import AnyOf, Check, FixedEpochs, Rule
-from .train import choose_device, evaluate, make_optimizer, shuffled_batches, threads, train_steps
+from .train import (
+    choose_device,
+    evaluate,
+    lay_out,
+    make_optimizer,
+    shuffled_batches,
+    threads,
+    train_steps,
+)
 
 __all__ = ["Config", "Row", "State", "next_masks", "prune", "run_imp"]
 
@@ -127,30 +126,10 @@ def prune(
         run = _Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
         check_fit(run.model, run.train, run.monitor.validation, run.test)
         rows = list(run.levels())
+    lay_out(run.model, torch.contiguous_format)
     for module, original in zip(run.model.modules(), model.modules(), strict=True):
         module.training = original.training
     return run.model, run.masks, rows
-
-
-def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
-    """Return the masks that pruning now would give.
-
-    Source: the fixed fraction of arXiv:1803.03635, or SAP's, arXiv:2302.05601.
-
-    Args:
-        model: the network whose weights are ranked.
-        masks: the current masks.
-        config: amount, fraction, scope and SAP's parameters.
-
-    >>> model = nn.Linear(10, 1)
-    >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
-    7
-    """
-    c = config
-    if c.amount == "fixed":
-        return magnitude_masks(model, masks, c.fraction, c.scope)
-    fractions = sap_fractions(model, masks, c.scope, c.p, c.q, c.eta, c.gamma, c.beta)
-    return magnitude_masks(model, masks, fractions, c.scope)
 
 
 class _Run:
@@ -168,6 +147,7 @@ class _Run:
         device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
+        lay_out(self.model)
         self.masks = full_masks(self.model)
         self.train, self.test = train.to(device), None if test is None else test.to(device)
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
@@ -277,25 +257,20 @@ class _Run:
         if stopped and self.test is not None:
             test_accuracy = evaluate(self.model, self.test.inputs, self.test.targets)[1]
         rules = rule.rules if isinstance(rule, AnyOf) else (rule,)
+        settings = {name: getattr(c, name) for name in ("data", "model", "amount", "scope", "seed")}
+        measured = ("epoch", "validation_accuracy", "gradient_norm", "mask_distance")
         return Row(
-            data=c.data,
-            model=c.model,
-            amount=c.amount,
-            scope=c.scope,
+            **settings,
+            **{name: getattr(check, name) for name in measured},
             stop=str(c.stop),
             epsilon=next((r.epsilon for r in rules if hasattr(r, "epsilon")), NAN),
             absolute=any(not getattr(r, "relative", True) for r in rules),
-            seed=c.seed,
             level=level,
-            epoch=check.epoch,
             density=density(self.masks),
             train_loss=loss,
-            validation_accuracy=check.validation_accuracy,
             test_accuracy=test_accuracy,
             flow_distance=check.distances.get(flow, NAN),
             reference_norm=check.reference_norms.get(flow, NAN),
-            gradient_norm=check.gradient_norm,
-            mask_distance=check.mask_distance,
             stopped=stopped,
             elapsed_s=self._elapsed_s(),
         )

@@ -18,7 +18,7 @@ NAN = float("nan")
 class Monitor:
     """Measures a network as its stop rule asks, and remembers what it is compared with.
 
-    Source: ours; one fixed probe makes the sampling error far smaller (T2.6).
+    Source: ours; one fixed probe makes the sampling error smaller near the reference (T2.6).
 
     Args:
         model: the network; every measurement leaves it as found.

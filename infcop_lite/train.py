@@ -33,6 +33,49 @@ def choose_device(name: str) -> str:
     return auto if name == "auto" else name
 
 
+def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
+    """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
+
+    Source: torch's memory formats; names, shapes, indices and the state dict do not change.
+
+    Args:
+        model: the network, changed in place; its activations follow the layout of its weights.
+        memory_format: torch.contiguous_format takes it back.
+
+    >>> conv = nn.Conv2d(2, 2, 3); lay_out(conv)
+    >>> conv.weight.is_contiguous(memory_format=torch.channels_last)
+    True
+    """
+    for weight in model.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=memory_format)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode, and afterwards back into the mode it had.
+
+    Source: torch.nn.Module.eval.
+
+    Args:
+        model: any module; a frozen BatchNorm inside a training network stays frozen.
+
+    >>> model = nn.Dropout().train()
+    >>> with evaluating(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
     """Compute on so many CPU threads, and afterwards on as many as before.
@@ -81,10 +124,10 @@ def make_optimizer(
         )
     if name == "sgd":
         return torch.optim.SGD(
-            model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
+            model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True
         )
     if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
+        return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     raise ValueError(f"unknown optimizer {name!r}; choose from {', '.join(OPTIMIZERS)}")
 
 
@@ -154,21 +197,29 @@ def train_steps(
         raise ValueError("no parameter of the model may change: requires_grad is False everywhere")
     apply_masks(model, masks)
     weights = prunable(model)
-    pruned = [(weights[name], ~mask) for name, mask in masks.items() if not mask.all()]
+    # Multiplying by 0 and 1 is many times faster than masked_fill_ with a boolean.
+    pruned = [
+        (weights[name], torch.empty_like(weights[name]).copy_(mask))
+        for name, mask in masks.items()
+        if not mask.all()
+    ]
     model.train()
     total = torch.zeros((), device=inputs.device)
     steps = 0
     for batch in islice(batches, num_steps):
         steps += 1
         index = batch.to(inputs.device)
-        loss = nn.functional.cross_entropy(model(inputs[index]), targets[index])
+        loss = nn.functional.cross_entropy(model(inputs.index_select(0, index)), targets[index])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         with torch.no_grad():
-            for weight, removed in pruned:
-                weight.masked_fill_(removed, 0.0)
+            for weight, kept in pruned:
+                weight.mul_(kept)
         total += loss.detach()
+    with torch.no_grad():
+        for weight, _ in pruned:
+            weight.add_(0.0)  # a negative number times 0 is -0.0
     if not 1 <= steps == num_steps:
         raise ValueError(f"{num_steps} steps were asked for and {steps} batches were there")
     mean_loss = total.item() / num_steps
@@ -179,7 +230,7 @@ def train_steps(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 1000
+    model: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 250
 ) -> tuple[float, float]:
     """Return (loss, accuracy) in eval mode; every module is left in the mode it had.
 
@@ -206,11 +257,9 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     lowest, highest = (int(target) for target in targets.aminmax())
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     loss = torch.zeros((), device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
-    try:
+    with evaluating(model):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits = model(x)
             if not isinstance(logits, Tensor) or logits.dim() != 2:
@@ -219,7 +268,4 @@ def evaluate(
                 raise ValueError(f"targets must be classes, 0 to {logits.shape[1] - 1}")
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return loss.item() / len(inputs), correct.item() / len(inputs)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from infcop_lite.masks import apply_masks, full_masks, magnitude_masks, prunable
-from infcop_lite.train import evaluate, make_optimizer, shuffled_batches, train_steps
+from infcop_lite.models import build
+from infcop_lite.train import (
+    evaluate,
+    lay_out,
+    make_optimizer,
+    shuffled_batches,
+    threads,
+    train_steps,
+)
 
 seeded = settings(max_examples=50, derandomize=True, deadline=None, database=None)
 
@@ -167,6 +175,73 @@ def test_old_gradients_do_not_leak_into_the_first_step():
         optimizer = make_optimizer(net, "sgd", 0.05, 0.9, 0.0)
         train_steps(net, optimizer, x, y, full_masks(net), iter([torch.arange(30)]), 1)
     assert torch.equal(model[0].weight, twin[0].weight)
+
+
+def test_removed_weights_are_zero_and_not_minus_zero():
+    """-0.0 equals 0.0 but has other bits, and two equal networks should have equal files."""
+    model, (x, y) = classifier(), samples()
+    masks = magnitude_masks(model, full_masks(model), 0.5)
+    optimizer = make_optimizer(model, "sgd", 0.05, 0.9, 1e-3)
+    train_steps(model, optimizer, x, y, masks, iter([torch.arange(30)] * 5), 5)
+    for name, weight in prunable(model).items():
+        assert not weight[~masks[name]].any()
+        assert not weight[~masks[name]].signbit().any()
+
+
+def images(num_channels, size):
+    g = generator(1)
+    shape = (256, num_channels, size, size)
+    return torch.randn(shape, generator=g), torch.randint(10, (256,), generator=g)
+
+
+def trained(name, num_steps, num_threads=1, channels_last=True):
+    """Train a pruned network of the book on noise, and return its weights."""
+    torch.manual_seed(0)
+    model = build(name)
+    if channels_last:
+        lay_out(model)
+    masks = magnitude_masks(model, full_masks(model), 0.5)
+    optimizer = make_optimizer(model, "sgd", 0.05, 0.9, 5e-4)
+    x, y = images(1, 28) if name in ("mlp", "lenet5") else images(3, 32)
+    with threads(num_threads):
+        batches = shuffled_batches(len(x), 128, generator())
+        train_steps(model, optimizer, x, y, masks, batches, num_steps)
+    return torch.cat([weight.detach().flatten() for weight in prunable(model).values()])
+
+
+def difference(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "convnet"])
+def test_the_same_thread_count_gives_the_same_bits(name):
+    assert torch.equal(trained(name, 1, num_threads=2), trained(name, 1, num_threads=2))
+
+
+TOLERANCE = 1e-3  # as book/many-runs.md promises
+
+
+@pytest.mark.parametrize(
+    ("name", "num_steps"),
+    [("mlp", 10), ("lenet5", 10), ("convnet", 1), ("resnet20", 1)],
+)
+def test_another_thread_count_gives_the_same_weights_within_the_tolerance(name, num_steps):
+    one, two = trained(name, num_steps, num_threads=1), trained(name, num_steps, num_threads=2)
+    assert difference(two, one) < TOLERANCE
+    assert difference(trained(name, num_steps + 1), one) > TOLERANCE  # so it is not a loose one
+
+
+def test_the_layout_of_the_weights_changes_nothing_but_round_off():
+    assert difference(trained("lenet5", 5, channels_last=False), trained("lenet5", 5)) < 1e-5
+
+
+def test_a_layout_can_be_taken_back_and_is_no_part_of_the_state_dict():
+    model = build("lenet5")
+    before = copy.deepcopy(model.state_dict())
+    lay_out(model)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    lay_out(model, torch.contiguous_format)
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_training_leaves_the_model_in_training_mode_and_the_masks_alone():
