@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
@@ -127,10 +127,10 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace, command: str) -> None:
     config = Config(**_fields(options))
-    if records.begin(options.out, asdict(config)):
-        print(f"{_one_line(str(options.out))} already holds this run, finished")
     with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
-        run_one(config, options.out, command, lambda row: _report(bar, row, config))
+        is_new = run_one(config, options.out, command, lambda row: _report(bar, row, config))
+    if not is_new:
+        print(f"{_one_line(str(options.out))} already holds this run, finished")
     rows, _ = records.read(options.out)
     if not {f.name for f in fields(Row)} <= set(rows) or not rows["stopped"].any():
         raise ValueError(f"{options.out / records.ROWS} does not hold the rows of a run")

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,7 @@ import safetensors
 import safetensors.numpy
 
 ROWS, RUN = "rows.csv", "run.json"
+STATE = "state"  # what an unfinished run goes on from: state.safetensors
 PACKAGES = ("infcop-lite", "torch", "torchvision", "numpy")
 
 
@@ -60,7 +62,8 @@ class Row:
 def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
     """Claim a folder for a run, and say whether that very run is already finished there.
 
-    Source: one folder, one config; earlier results are never overwritten by another run.
+    Source: one folder, one config; earlier results are never overwritten by another run. What a
+    killed process has left behind is removed: half-written files, the state of a finished run.
 
     Args:
         folder: made if missing.
@@ -93,6 +96,7 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
             raise ValueError(
                 f"{folder} already holds another run; it differs in {', '.join(sorted(differing))}"
             )
+        _tidy(folder, finished=held["finished"])
         return bool(held["finished"])
     if (folder / ROWS).exists():
         raise ValueError(f"{folder} holds a {ROWS} without a {RUN}; choose another folder")
@@ -214,17 +218,6 @@ def read_tensors(
     return tensors, numbers
 
 
-def remove(folder: Path | str, name: str) -> None:
-    """Delete a file of `save_tensors`, if it is there.
-
-    Source: ours.
-
-    Args:
-        folder, name: as for `save_tensors`.
-    """
-    (Path(folder) / f"{name}.safetensors").unlink(missing_ok=True)
-
-
 def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
     """Return the rows of the levels before one, as text, so that saving them again changes no bit.
 
@@ -328,8 +321,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return record
 
 
+def _tidy(folder: Path, finished: bool) -> None:
+    leftovers = [
+        file for name in (ROWS, RUN, "*.safetensors") for file in folder.glob(f".{name}.*")
+    ]
+    for file in [*leftovers, *([folder / f"{STATE}.safetensors"] if finished else [])]:
+        with suppress(OSError):  # a folder that may only be read can still be asked
+            file.unlink()
+
+
 def _replace(path: Path, content: str | bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)  # never write through a link that was left there
         with temporary.open("wb") as file:

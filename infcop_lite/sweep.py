@@ -34,7 +34,7 @@ def run_one(
     folder: Path | str,
     command: str = "",
     report: Callable[[Row], None] = lambda row: None,
-) -> None:
+) -> bool:
     """Run a config into a folder; a run that was interrupted there goes on after its last level.
 
     Source: ours. Killed at any moment and started again, it ends with the same rows (but for their
@@ -46,6 +46,9 @@ def run_one(
         command: the command line, for the record.
         report: called with every new row.
 
+    Returns:
+        Whether there was anything to do; False if the run was already finished there.
+
     Raises:
         ValueError: the folder holds another run, or a damaged file; nothing is guessed at.
         OSError: a full disk or a read-only folder; what was there is intact.
@@ -53,13 +56,13 @@ def run_one(
 
     >>> import tempfile; folder = tempfile.mkdtemp()
     >>> run_one(Config(levels=1, epochs=0, final_epochs=0), folder)
+    True
     >>> records.read(folder)[0]["density"].round(2).tolist()
     [1.0, 0.8]
     """
     settings = asdict(config)
     if records.begin(folder, settings):
-        records.remove(folder, "state")  # killed between its last two writes
-        return
+        return False
     state = _read_state(folder, settings)
     kept = records.rows_before(folder, state.level) if state else []
     rows: list[dict[str, Any]] = [*kept]
@@ -70,18 +73,11 @@ def run_one(
         tensors = {
             f"{p}/{k}": v.cpu().numpy() for p, named in parts.items() for k, v in named.items()
         }
-        name = "state" if now.level <= config.levels else "network"
+        name = records.STATE if now.level <= config.levels else "network"
         if not rows:
             records.save(folder, settings, rows, command)
-        records.save_tensors(
-            folder,
-            name,
-            tensors,
-            settings,
-            level=now.level,
-            target=now.target,
-            elapsed_s=now.elapsed_s,
-        )
+        numbers = {"level": now.level, "target": now.target, "elapsed_s": now.elapsed_s}
+        records.save_tensors(folder, name, tensors, settings, **numbers)
 
     for row in run_imp(config, state, keep):
         rows.append(asdict(row))
@@ -90,12 +86,13 @@ def run_one(
             saved_s = time.monotonic()
         report(row)
     records.save(folder, settings, rows, command, finished=True)
-    records.remove(folder, "state")
+    records.begin(folder, settings)  # tidies up
+    return True
 
 
 def _read_state(folder: Path | str, settings: dict[str, Any]) -> State | None:
     try:
-        arrays, numbers = records.read_tensors(folder, "state", settings)
+        arrays, numbers = records.read_tensors(folder, records.STATE, settings)
     except FileNotFoundError:
         return None
     parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in PARTS}
@@ -145,6 +142,7 @@ def run_many(
     >>> import tempfile; folder = tempfile.mkdtemp()
     >>> config = Config(levels=1, epochs=0, final_epochs=0, threads=1)
     >>> run_one(config, folder + "/a")
+    True
     >>> run_many({"a": config}, folder, report=lambda name, problem: print(name, "is finished"))
     a is finished
     {}

@@ -150,7 +150,7 @@ def test_an_interrupted_sweep_ends_in_one_line_and_leaves_no_worker(tmp_path):
     wait_until(lambda: (tmp_path / "seed=0" / "run.json").exists())
     children = psutil.Process(parent.pid).children(recursive=True)
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to all of them
-    assert parent.communicate(timeout=30)[1].splitlines() == [
+    assert parent.communicate(timeout=90)[1].splitlines() == [
         f"infcop_lite: interrupted; the rows so far are in {tmp_path}"
     ]
     assert parent.returncode == 130
@@ -268,11 +268,16 @@ def test_no_runs_are_no_work(tmp_path, nothing_starts):
 
 def test_a_grid_is_a_product_with_values_of_the_fields_types():
     axes = ["epsilon=0.25, 1", "stop=information,information+accuracy", "subset=none,200"]
-    configs = grid({"levels": 3, "epsilon": 7.0}, [*axes, "absolute=True,false"])
+    configs = grid({"levels": 3, "epsilon": 0.25}, [*axes, "absolute=True,false"])
     assert len(configs) == 16
     assert {config.levels for config in configs.values()} == {3}
     config = configs["epsilon=1.0,stop=information+accuracy,subset=None,absolute=False"]
     assert config == Config(levels=3, epsilon=1.0, stop="information+accuracy")
+
+
+def test_a_value_is_given_as_an_option_or_in_the_grid_but_not_in_both():
+    with pytest.raises(ValueError, match="epsilon is given both as an option and in the grid"):
+        grid({"epsilon": 7.0}, ["epsilon=0.25,1"])
 
 
 def test_a_grid_is_checked_as_a_whole_not_by_what_its_points_share():

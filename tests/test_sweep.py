@@ -130,17 +130,24 @@ def test_a_finished_run_leaves_no_state_and_is_not_touched_again(tmp_path):
     sweep.run_one(SMALL, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(before) == {"rows.csv", "run.json", "network.safetensors"}
-    sweep.run_one(SMALL, tmp_path, report=lambda row: pytest.fail("it trained again"))
+    again = sweep.run_one(SMALL, tmp_path, report=lambda row: pytest.fail("it trained again"))
+    assert again is False
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_run_killed_between_its_last_two_writes_is_tidied_up(tmp_path):
-    run_and_die(SMALL, tmp_path, after=7)
-    left = (tmp_path / "state.safetensors").read_bytes()
-    sweep.run_one(SMALL, tmp_path)
-    (tmp_path / "state.safetensors").write_bytes(left)
-    sweep.run_one(SMALL, tmp_path)
-    assert not (tmp_path / "state.safetensors").exists()
+@pytest.mark.parametrize(
+    "again", [sweep.run_one, lambda c, f: sweep.run_many({f.name: c}, f.parent)]
+)
+def test_what_a_killed_run_has_left_behind_is_tidied_up(again, tmp_path):
+    folder = tmp_path / "run"
+    run_and_die(SMALL, folder, after=7)
+    state = (folder / "state.safetensors").read_bytes()
+    sweep.run_one(SMALL, folder)
+    finished = {path.name for path in folder.iterdir()}
+    (folder / "state.safetensors").write_bytes(state)  # killed between the last two writes
+    (folder / ".rows.csv.elsewhere.1234").write_text("level,epo")  # killed inside a write
+    again(SMALL, folder)
+    assert {path.name for path in folder.iterdir()} == finished
 
 
 @pytest.mark.parametrize("cut", [0, 7, 200, -1])
