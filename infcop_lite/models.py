@@ -25,7 +25,7 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
         name: "mlp", "lenet5", "convnet", "resnet20", or torchvision's "vgg16" or "resnet18".
         dataset: what `data.load` returns; without one, images are 1×28×28 for mlp and lenet5 and
             3×32×32 for the others, in 10 classes.
-        **options: ``widths=(300, 100)`` of mlp; ``width=32`` of convnet; ``weights=None`` of vgg16
+        **options: ``widths=(300, 100)`` of mlp; ``width=16`` of convnet; ``weights=None`` of vgg16
             and resnet18, or the name of pretrained weights, which torchvision then fetches.
 
     Returns:
@@ -92,7 +92,7 @@ def _lenet5(shape: Sequence[int], num_classes: int) -> nn.Sequential:
     )
 
 
-def _convnet(shape: Sequence[int], num_classes: int, width: int = 32) -> nn.Sequential:
+def _convnet(shape: Sequence[int], num_classes: int, width: int = 16) -> nn.Sequential:
     """Six 3×3 convolutions with BatchNorm, pooled after the second, the fourth and the last."""
     if type(width) is not int or width < 1:
         raise ValueError(f"width must be a whole number above 0, not {width!r}")
