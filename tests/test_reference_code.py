@@ -1,0 +1,55 @@
+"""The page on the published code: every block runs and prints what the page shows."""
+
+import doctest
+import re
+
+import build
+import pytest
+
+PAGE = build.ROOT / "book" / "reference-code.md"
+TEXT = PAGE.read_text("utf-8")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+BLOCK = re.compile(r"(?ms)^```pycon\n(.*?)^```$")
+
+
+def blocks(text):
+    """The console blocks of a page: (line number in the page, source)."""
+    return [(text.count("\n", 0, found.start(1)), found[1]) for found in BLOCK.finditer(text)]
+
+
+def run(text):
+    """Run the blocks one after the other, as a reader would; return what came out otherwise."""
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(None, False, FLAGS)
+    names, report = {}, []
+    for line, source in blocks(text):
+        test = parser.get_doctest(source, names, PAGE.name, str(PAGE), line)
+        runner.run(test, out=report.append, clear_globs=False)
+        names = test.globs
+    return "".join(report)
+
+
+def test_every_number_of_the_page_is_what_its_command_prints():
+    failures = run(TEXT)
+    assert not failures, failures
+
+
+def test_a_wrong_number_on_the_page_would_be_found():
+    shown = "```pycon\n>>> half = 0.5\n```\n\nText.\n\n```pycon\n>>> half\n0.5\n```\n"
+    assert not run(shown)
+    assert "Got:\n    0.5" in run(shown.replace("\n0.5\n", "\n0.6\n"))
+
+
+def test_every_example_of_the_page_stands_in_a_block():
+    inside = sum(source.count(">>> ") for _, source in blocks(TEXT))
+    assert inside == TEXT.count(">>> ") > 50
+
+
+def test_blocks_are_short():
+    assert max(len(re.findall(r"(?m)^(>>>|\.\.\.)", source)) for _, source in blocks(TEXT)) <= 12
+
+
+@pytest.mark.parametrize("row", re.findall(r"(?m)^\| \[.*$", TEXT))
+def test_every_fact_of_the_table_has_its_section(row):
+    anchor = re.search(r"\(#([\w-]+)\)", row)[1]
+    headings = re.findall(r"(?m)^### (.+)$", TEXT)
+    assert anchor in [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in headings]
