@@ -1,0 +1,54 @@
+"""The page of all statements agrees with the chapters and with the tests of the theory."""
+
+import functools
+import re
+
+import build
+import nbformat
+import pytest
+
+TEXT = (build.ROOT / "book" / "statements.md").read_text("utf-8")
+STATUSES = ("known", "published code", "derived here", "observed")
+PARTS = {1: (1, 9), 2: (1, 6), 3: (0, 8), 4: (1, 6), 5: (1, 6), 6: (1, 5)}
+LEAST = {f"t{part}-{i}" for part, (first, last) in PARTS.items() for i in range(first, last + 1)}
+
+
+def rows():
+    """Label -> (test file, status), for every row of the page's tables."""
+    found = {}
+    for section in re.split(r"(?m)^## ", TEXT)[1:]:
+        file = re.search(r"`(tests/theory/test_\w+\.py)`", section)[1]
+        for label, cells in re.findall(r"(?m)^\| \{prf:ref\}`([\w-]+)` \|(.*)\|$", section):
+            assert label not in found
+            found[label] = file, re.sub(r"\$[^$]*\$", "", cells).split("|")[1].strip()
+    return found
+
+
+@functools.cache
+def stated():
+    """Label -> title, for every statement of the chapters."""
+    block = re.compile(r"(?m)^`{3,}\{prf:\w+\} ?(.*)\n:label: (t\d-[\w-]+)$")
+    found = {}
+    for path in build.notebooks():
+        for cell in nbformat.read(path, as_version=4).cells:
+            found |= {label: title for title, label in block.findall(cell.source)}
+    return found
+
+
+ROWS = rows()
+
+
+def test_the_page_lists_every_statement_of_the_chapters():
+    assert set(ROWS) == set(stated()) >= LEAST
+
+
+@pytest.mark.parametrize("label", ROWS)
+def test_the_page_gives_a_status_that_the_chapter_gives(label):
+    given = [status for status in STATUSES if status in stated()[label].rpartition("(")[2]]
+    assert set(ROWS[label][1].split(", ")) <= set(given)
+
+
+@pytest.mark.parametrize("label", sorted(LEAST))
+def test_every_statement_has_a_test_that_carries_its_number(label):
+    source = (build.ROOT / ROWS[label][0]).read_text("utf-8")
+    assert re.search(rf"(?m)^ *def test_{label.replace('-', '_')}[a-z]?_", source)
