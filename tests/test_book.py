@@ -56,11 +56,14 @@ def test_the_contents_list_every_notebook_in_order():
 
 
 def test_the_api_page_has_a_section_for_every_module():
-    modules = {path.stem for path in (build.ROOT / "infcop_lite").glob("[!_]*.py")}
+    package = build.ROOT / "infcop_lite"
+    rooms = {path.stem for path in package.glob("[!_]*") if path.suffix in ("", ".py")}
+    modules = {path.relative_to(package).with_suffix("") for path in package.rglob("[!_]*.py")}
+    names = {".".join(module.parts) for module in modules}
     text = (build.ROOT / "book" / "api.md").read_text("utf-8")
-    assert set(re.findall(r"automodule:: infcop_lite\.(\w+)", text)) == modules
-    assert set(re.findall(r"(?m)^## (\w+)$", text)) == modules
-    assert set(re.findall(r"(?m)^\| \[`(\w+)`\]", text)) == modules
+    assert set(re.findall(r"automodule:: infcop_lite\.([\w.]+)", text)) == names
+    assert set(re.findall(r"(?m)^##+ ([\w.]+)$", text)) == names | rooms
+    assert set(re.findall(r"(?m)^\| \[`(\w+)`\]", text)) == rooms
 
 
 class TestSite:
@@ -92,6 +95,16 @@ class TestSite:
             alt = image.get("alt", "").strip()
             assert alt, f"{image['src']} says nothing to who cannot see it"
             assert not alt.endswith((".png", ".svg")), f"{alt} is a file name"
+
+    @each_page
+    def test_what_folds_has_a_title_to_unfold_it_by_and_ids_are_unique(self, site, page):
+        """One folded box without a title stops the script that folds, for the whole page."""
+        html = soup(site, page)
+        for box in html.select(".admonition.dropdown, .proof.dropdown, .exercise.dropdown"):
+            titles = box.find_all(class_="admonition-title", recursive=False)
+            assert len(titles) == 1, str(box)[:200]
+        ids = [tag["id"] for tag in html.find_all(id=True)]
+        assert len(ids) == len(set(ids)), {i for i in ids if ids.count(i) > 1}
 
     @each_chapter
     def test_a_chapter_shows_what_its_cells_gave(self, site, chapter):
