@@ -153,6 +153,12 @@ class TestSite:
     def test_the_library_is_documented(self, site, name):
         assert soup(site, "book/api").find(id=f"infcop_lite.{name}")
 
+    def test_signatures_are_parsed_and_their_types_linked(self, site):
+        """A signature that Sphinx cannot parse is shown raw, with a ~ before each type."""
+        signatures = soup(site, "book/api").select("dt.sig")
+        assert len(signatures) > 100
+        assert not [dt.get_text() for dt in signatures if "~" in dt.get_text()]
+
     def test_plain_sphinx_builds_the_book_too(self, site, tmp_path):
         ignore = shutil.ignore_patterns("html", ".doctrees", "__pycache__", "jupyter_execute")
         for folder in ("book", "notebooks"):
