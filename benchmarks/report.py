@@ -3,11 +3,16 @@
 Row = dict[str, str | float]
 
 
-def as_text(rows: list[Row], breakdowns: list[str], about: dict[str, str | int | float]) -> str:
+def as_text(
+    rows: list[Row],
+    breakdowns: list[str],
+    sizes: list[str],
+    about: dict[str, str | int | float],
+) -> str:
     """Return the whole of results.md."""
 
     def shown(row: Row) -> str:
-        times = str(row["what"]).startswith("whole run")
+        times = str(row["what"]).startswith("whole")
         value = f"{row['ratio']:.2f}×" if times else f"{float(row['ratio']):.2%}"
         cells = (row["network"], row["what"], value, row["wanted"], row.get("note", ""))
         return "| " + " | ".join(str(cell) for cell in cells) + " |"
@@ -31,6 +36,11 @@ def as_text(rows: list[Row], breakdowns: list[str], about: dict[str, str | int |
             "without what it calls):",
             "",
             *breakdowns,
+            "",
+            "Trained for 200 steps, then pruned at once by magnitude: the network with its zeros →",
+            "the network that `infcop_lite.compact` makes of it. Latency: one image at a time.",
+            "",
+            *sizes,
             "",
         ]
     )
