@@ -13,19 +13,21 @@ import torch
 Seconds = dict[str, list[float]]
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True
+) -> Seconds:
     """Return each candidate's seconds in some rounds of A, B, C, A, B, C, ...
 
-    A load that comes or goes during the run meets all of them alike. The first round warms up and
-    is thrown away.
+    A load that comes or goes during the run meets all of them alike. A first round warms up and
+    is thrown away, unless the candidates are so long that it does not matter.
     """
     seconds: Seconds = {name: [] for name in candidates}
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm_up):
         for name, candidate in candidates.items():
             started = time.perf_counter()
             candidate()
             seconds[name].append(time.perf_counter() - started)
-    return {name: values[1:] for name, values in seconds.items()}
+    return {name: values[int(warm_up) :] for name, values in seconds.items()}
 
 
 def ratio(some: list[float], others: list[float]) -> float:

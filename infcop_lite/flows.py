@@ -319,7 +319,7 @@ def sampling_floor(activations: Mapping[str, Tensor]) -> float:
         activations: name -> (sample, unit), in execution order, at least two layers.
 
     Returns:
-        Expected distance between the flows of one network on two independent probes of this size.
+        Root mean square distance between one network's flows on two independent probes this large.
         A tolerance below twice this is not meaningful for independent probes; on one fixed probe
         the noise is smaller, the closer the two networks are to each other.
 
