@@ -8,6 +8,8 @@ import copy
 import gc
 import json
 import math
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -27,7 +29,7 @@ from timing import interleaved, machine, ratio
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from infcop_lite import data, models
+from infcop_lite import data, models, records
 from infcop_lite.config import Config, grid, next_masks
 from infcop_lite.data import Dataset, Split
 from infcop_lite.flows import collect_activations, gradient_flow, information_flow
@@ -237,16 +239,34 @@ def two_processes(num_levels: int) -> Row:
     options |= {"levels": num_levels, "epochs": 1, "warmup_epochs": 1, "threads": 1}
     configs = grid(options, ["seed=0,1,2,3"])
 
+    running_s = {}
+
     def with_processes(processes: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             if failed := run_many(configs, folder, processes):
                 raise RuntimeError(next(iter(failed.values())))
+            runs = [records.read(Path(folder) / name)[1]["seconds"] for name in configs]
+            running_s[processes] = sum(runs) / processes
 
     candidates = {n: partial(with_processes, int(n)) for n in ("1", "2")}
     seconds = interleaved(candidates, 1, warm_up=False)
-    note = f"4 runs of {num_levels} levels, start of the workers included: {seconds['1'][0]:.0f} s"
+    note = f"4 runs of {num_levels} levels, start of the workers included: {seconds['1'][0]:.0f} s;"
+    note += f" without the start: {running_s[1] / running_s[2]:.2f}×;"
+    note += f" bare products in two processes: {bare_scaling():.2f}×"
     row: Row = {"network": "mlp", "what": "whole sweep, one process / two", "note": note}
     return row | {"ratio": ratio(seconds["1"], seconds["2"]), "wanted": "≥ 1.8×"}
+
+
+def bare_scaling() -> float:
+    """Return how much two processes get done of a bare product, in units of what one does alone."""
+    program = (
+        "import time, torch; torch.set_num_threads(1); a = torch.randn(512, 512); t = time.time()\n"
+        "while time.time() < t + 5: a @ a; n = globals().get('n', 0) + 1\n"
+        "print(n)"
+    )
+    start = partial(subprocess.Popen, [sys.executable, "-c", program], stdout=subprocess.PIPE)
+    alone = int(start().communicate()[0])
+    return sum(int(process.communicate()[0]) for process in [start(), start()]) / alone
 
 
 def trained(bench: Bench, num_steps: int) -> nn.Module:
