@@ -161,7 +161,7 @@ class TestSite:
 
     def test_plain_sphinx_builds_the_book_too(self, site, tmp_path):
         ignore = shutil.ignore_patterns("html", ".doctrees", "__pycache__", "jupyter_execute")
-        for folder in ("book", "notebooks"):
+        for folder in ("book", "notebooks", "benchmarks"):
             shutil.copytree(build.ROOT / folder, tmp_path / folder, ignore=ignore)
         shutil.copy(build.ROOT / "_config.yml", tmp_path)
         scripts = Path(sys.executable).parent
