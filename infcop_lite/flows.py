@@ -215,14 +215,18 @@ def information_flow(activations: Mapping[str, Tensor], summary: str = "mean") -
     """
     if summary not in SUMMARIES:
         raise ValueError(f"unknown summary {summary!r}; choose from {', '.join(SUMMARIES)}")
+    summarise = SUMMARIES[summary]
+    return torch.stack([summarise(*pair) for pair in pairwise(_standardised_layers(activations))])
+
+
+def _standardised_layers(activations: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the standardised units of each layer, after making sure that there is a flow."""
     if len(activations) < 2:
         raise ValueError("an information flow needs at least two layers")
     layers = [_standardise(activation) for activation in activations.values()]
-    flow = []
     for z, z_next in pairwise(layers):
         _check_samples(z, z_next)
-        flow.append(SUMMARIES[summary](z, z_next))
-    return torch.stack(flow)
+    return layers
 
 
 def gradient_flow(
@@ -330,15 +334,14 @@ def sampling_floor(activations: Mapping[str, Tensor]) -> float:
     >>> round(sampling_floor({"a": x, "b": x}), 4)  # correlation 1 is estimated without error
     0.0
     """
-    if len(activations) < 2:
-        raise ValueError("an information flow needs at least two layers")
-    layers = [_standardise(activation) for activation in activations.values()]
-    variance = 0.0
-    for z, z_next in pairwise(layers):
-        _check_samples(z, z_next)
-        n, d, d_next = len(z), z.shape[1], z_next.shape[1]
-        a_bar, b_bar = z.mean(1), z_next.mean(1)
-        r, c = z.T @ b_bar / (n * d), z_next.T @ a_bar / (n * d_next)
-        psi = a_bar * b_bar - 0.5 * (z.square() @ r + z_next.square() @ c)
-        variance += psi.var(correction=0).item()
-    return math.sqrt(2 * variance / n)
+    layers = _standardised_layers(activations)
+    variances = [_influence(*pair).var(correction=0).item() for pair in pairwise(layers)]
+    return math.sqrt(2 * sum(variances) / len(layers[0]))
+
+
+def _influence(z: Tensor, z_next: Tensor) -> Tensor:
+    """Return psi of T2.5 (sample,): each sample's share in the error of the mean connectivity."""
+    a_bar, b_bar = z.mean(1), z_next.mean(1)
+    r = z.T @ b_bar / (len(z) * z.shape[1])
+    c = z_next.T @ a_bar / (len(z) * z_next.shape[1])
+    return a_bar * b_bar - 0.5 * (z.square() @ r + z_next.square() @ c)

@@ -11,17 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..flows import _check_samples, _standardise
-
-
-def _layers(activations: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return the standardised units of each layer, after making sure that there is a flow."""
-    if len(activations) < 2:
-        raise ValueError("an information flow needs at least two layers")
-    layers = [_standardise(activation) for activation in activations.values()]
-    for z, z_next in pairwise(layers):
-        _check_samples(z, z_next)
-    return layers
+from ..flows import _check_samples, _influence, _standardised_layers
 
 
 def _blocks(*matrices: Tensor) -> list[Tensor]:
@@ -160,7 +150,7 @@ def mean_self_correlations(activations: Mapping[str, Tensor]) -> Tensor:
     >>> mean_self_correlations({"a": f, "b": torch.cat([f, -f], 1)}).round(decimals=6)
     tensor([1., 0.], dtype=torch.float64)
     """
-    return torch.stack([z.mean(1).square().mean() for z in _layers(activations)])
+    return torch.stack([z.mean(1).square().mean() for z in _standardised_layers(activations)])
 
 
 def ceilings(activations: Mapping[str, Tensor]) -> Tensor:
@@ -203,7 +193,7 @@ def average_correlations(activations: Mapping[str, Tensor]) -> Tensor:
     >>> average_correlations({"a": f, "b": torch.cat([-f, 0 * f], 1)}).round(decimals=6)
     tensor([-1.], dtype=torch.float64)
     """
-    averages = [z.mean(1) for z in _layers(activations)]
+    averages = [z.mean(1) for z in _standardised_layers(activations)]
     rho = []
     for a_bar, b_bar in pairwise(averages):
         scale = a_bar.norm() * b_bar.norm()  # round-off of a vanishing average is no signal
@@ -230,13 +220,8 @@ def influence(activations: Mapping[str, Tensor]) -> Tensor:
     >>> influence({"a": f, "b": f}).abs().max().item() < 1e-12  # no error at correlation 1
     True
     """
-    columns = []
-    for z, z_next in pairwise(_layers(activations)):
-        a_bar, b_bar = z.mean(1), z_next.mean(1)
-        r = z.T @ b_bar / (len(z) * z.shape[1])
-        c = z_next.T @ a_bar / (len(z) * z_next.shape[1])
-        columns.append(a_bar * b_bar - 0.5 * (z.square() @ r + z_next.square() @ c))
-    return torch.stack(columns, 1)
+    pairs = pairwise(_standardised_layers(activations))
+    return torch.stack([_influence(*pair) for pair in pairs], 1)
 
 
 def standard_error(activations: Mapping[str, Tensor]) -> Tensor:
