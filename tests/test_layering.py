@@ -25,11 +25,11 @@ MAY_IMPORT = {
     "__main__": {"data", "config", "records", "sweep"},
     "theory.__init__": set(),
     "theory.amounts": {"masks"},
-    "theory.information": {"masks", "flows"},
-    "theory.gradients": {"masks", "flows", "train"},
-    "theory.consistency": {"masks", "flows"},
+    "theory.information": {"flows"},
+    "theory.gradients": {"masks"},
+    "theory.consistency": {"flows"},
     "theory.schedules": set(),
-    "theory.selection": {"masks"},
+    "theory.selection": set(),
     "__init__": {"compacting", "config", "imp"},
 }
 WITHOUT_TORCH = ("stopping", "records", "figures")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..flows import correlation
+from ..flows import _standardise
 
 Layer = tuple[Tensor, Tensor]
 
@@ -511,9 +511,10 @@ def unit_distance(f: Tensor, other: Tensor) -> float:
     1.0
     """
     _same_shape(f, other)
-    r = correlation(f, other).diagonal()
-    dead = (correlation(f, f).diagonal() == 0) & (correlation(other, other).diagonal() == 0)
-    return (2 * (1 - torch.where(dead, 1.0, r))).clamp_min(0).sqrt().mean().item()
+    z, z_other = _standardise(f), _standardise(other)
+    dead = ~(z.any(0) | z_other.any(0))
+    r = torch.where(dead, 1.0, (z * z_other).mean(0))
+    return (2 * (1 - r)).clamp_min(0).sqrt().mean().item()
 
 
 def connectivities(outputs: Sequence[Tensor]) -> Tensor:

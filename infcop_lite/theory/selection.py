@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 
-def _top(scores: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-    """Return the mask of the `kept` largest scores and the smallest score among them."""
+def _threshold(scores: Tensor, kept: int) -> Tensor:
+    """Return the smallest of the `kept` largest scores."""
     if scores.dim() != 1 or not 1 <= kept <= len(scores):
         raise ValueError(f"kept must be 1 to the number of survivors, not {kept}")
-    order = scores.argsort(descending=True, stable=True)
-    mask = torch.zeros(len(scores), dtype=torch.bool).index_fill(0, order[:kept], True)
-    return mask, scores[order[kept - 1]]
+    return scores.topk(kept).values[-1]
 
 
 def k_term_error(weights: Tensor, kept: int, p: float = 2.0) -> float:
@@ -225,7 +223,7 @@ def mask_difference_bound(
     if weights.shape != later.shape:
         raise ValueError("two masks of one network need weights of one shape")
     u, v = weights.detach().to(torch.float64), later.detach().to(torch.float64)
-    threshold, threshold_later = _top(u.abs(), kept)[1], _top(v.abs(), kept)[1]
+    threshold, threshold_later = _threshold(u.abs(), kept), _threshold(v.abs(), kept)
     delta = (threshold - threshold_later).abs().item()
     gap = (v.abs() - threshold_later).abs()
     if gamma is None:
