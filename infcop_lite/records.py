@@ -112,7 +112,7 @@ def save(
 ) -> None:
     """Write the rows so far, then the record beside them; each file is replaced in one step.
 
-    Source: write to a temporary name, flush to disk, rename.
+    Source: write to a temporary name, flush to disk, rename. A finished run keeps no state.
 
     Args:
         folder: one that `begin` has accepted.
@@ -152,6 +152,8 @@ def save(
         _replace(folder / RUN, json.dumps(record | {"finished": False}, indent=2) + "\n")
     _replace(folder / ROWS, text.getvalue())
     _replace(folder / RUN, as_json)
+    if finished:
+        _tidy(folder, finished=True)
 
 
 def save_tensors(

@@ -86,7 +86,6 @@ def run_one(
             saved_s = time.monotonic()
         report(row)
     records.save(folder, settings, rows, command, finished=True)
-    records.begin(folder, settings)  # tidies up
     return True
 
 
