@@ -36,7 +36,7 @@ from infcop_lite.flows import collect_activations, gradient_flow, information_fl
 from infcop_lite.imp import prune
 from infcop_lite.masks import full_masks, prunable
 from infcop_lite.sweep import run_many
-from infcop_lite.train import evaluate, make_optimizer, shuffled_batches, train_steps
+from infcop_lite.train import evaluate, lay_out, make_optimizer, shuffled_batches, train_steps
 
 FOLDER = Path(__file__).parent
 CONFIG = Config()
@@ -63,14 +63,12 @@ class Bench:
     def of(cls, name: str) -> "Bench":
         torch.manual_seed(0)
         splits = load(NETWORKS[name][0], 4000)
-        # the library's own way in: `prune` may lay the weights out as it trains them
-        still: dict[str, Any] = {"levels": 0, "epochs": 0, "warmup_epochs": 0, "monitor": False}
         model = models.build(name, splits)
-        model, _, _ = prune(model, splits.train, tiny(splits.validation), **still)
+        lay_out(model)  # as a run does
         return cls(name, model, splits)
 
-    def stepper(self, pruned: bool = False) -> Callable[[], float]:
-        """Return a function that trains for the steps of `NETWORKS`."""
+    def stepper(self, pruned: bool = False, num_steps: int | None = None) -> Callable[[], float]:
+        """Return a function that trains for some steps, those of `NETWORKS` unless given."""
         c, train = CONFIG, self.splits.train
         masks = full_masks(self.model)
         if pruned:
@@ -79,18 +77,14 @@ class Bench:
         batches = shuffled_batches(
             len(train) // c.batch_size * c.batch_size, c.batch_size, torch.Generator()
         )
-        num_steps = NETWORKS[self.name][2]
+        num = num_steps or NETWORKS[self.name][2]
 
         def steps() -> float:
             return train_steps(
-                self.model, optimizer, train.inputs, train.targets, masks, batches, num_steps
+                self.model, optimizer, train.inputs, train.targets, masks, batches, num
             )
 
         return steps
-
-
-def tiny(split: Split) -> Split:
-    return Split(split.inputs[:10], split.targets[:10])
 
 
 def load(name: str, subset: int) -> Dataset:
@@ -269,16 +263,6 @@ def bare_scaling() -> float:
     return sum(int(process.communicate()[0]) for process in [start(), start()]) / alone
 
 
-def trained(bench: Bench, num_steps: int) -> nn.Module:
-    """Return the network after some training, so that its small weights mean something."""
-    c, train = CONFIG, bench.splits.train
-    optimizer = make_optimizer(bench.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
-    batches = shuffled_batches(len(train), c.batch_size, torch.Generator())
-    masks = full_masks(bench.model)
-    train_steps(bench.model, optimizer, train.inputs, train.targets, masks, batches, num_steps)
-    return bench.model
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="each row in seconds, and noisier")
@@ -302,8 +286,9 @@ def main() -> None:
         breakdowns.append(breakdown(bench, 1 if options.quick else 3))
         tensors = bench.splits.train.inputs, bench.splits.train.targets
         rows += choices(name, bench.model, tensors, NETWORKS[name][2], max(3, num_rounds))
-        model = trained(bench, 20 if options.quick else 200)
-        found += sizes(name, model, bench.splits.test.inputs[:100], 3 if options.quick else 15)
+        bench.stepper(num_steps=20 if options.quick else 200)()  # small weights then mean something
+        images = bench.splits.test.inputs[:100]
+        found += sizes(name, bench.model, images, 3 if options.quick else 15)
         print(*rows[-11:], *found[-4:], sep="\n", flush=True)
     for name in ("lenet5", "mlp"):
         rows.append(side_by_side(name, 1 if options.quick else 2, subset))

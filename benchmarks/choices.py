@@ -13,9 +13,10 @@ from report import Row
 from timing import interleaved, ratio
 from torch import Tensor, nn
 
+from infcop_lite.config import Config
 from infcop_lite.train import lay_out, shuffled_batches
 
-MOMENTUM, WEIGHT_DECAY, LR = 0.9, 5e-4, 0.05
+CONFIG = Config()
 
 
 def stepper(
@@ -31,9 +32,11 @@ def stepper(
     model = copy.deepcopy(model).train()
     lay_out(model, torch.channels_last if channels_last else torch.contiguous_format)
     flags = {"fused": optimiser == "fused", "foreach": optimiser == "foreach"}
-    sgd = torch.optim.SGD(model.parameters(), LR, MOMENTUM, 0, WEIGHT_DECAY, **flags)
+    c = CONFIG
+    sgd = torch.optim.SGD(model.parameters(), c.lr, c.momentum, 0, c.weight_decay, **flags)
     inputs, targets = data
-    batches = shuffled_batches(len(targets) // 128 * 128, 128, torch.Generator())
+    num_full = len(targets) // c.batch_size * c.batch_size
+    batches = shuffled_batches(num_full, c.batch_size, torch.Generator())
     forward = torch.compile(model) if compiled else model
 
     def steps() -> None:

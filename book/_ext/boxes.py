@@ -6,14 +6,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx_proof.nodes import proof_node
 
-SHARED_IDS = ("proof-content", "exercise-content", "solution-content")
+SHARED_IDS = ("proof", "proof-content", "exercise-content", "solution-content")
 
 
 def give_titles(app: Sphinx, doctree: nodes.document) -> None:
     """Sphinx-proof gives proofs no title to unfold them by, and the fold script then stops."""
-    for number, proof in enumerate(doctree.findall(proof_node), 1):
+    for proof in doctree.findall(proof_node):
         (box,) = proof.children
-        box["ids"] = [f"proof-{number}"]
         if "dropdown" in box["classes"]:
             text = next(box.findall(nodes.Text))
             text.parent.replace(text, nodes.Text(text.removeprefix("Proof. ")))
@@ -21,7 +20,7 @@ def give_titles(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def number_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Sphinx-proof and sphinx-exercise give the contents of all boxes of a kind the same id."""
+    """Sphinx-proof and sphinx-exercise give all boxes of a kind the same id, and their contents."""
     used: Counter[str] = Counter()
     for node in doctree.findall(nodes.Element):
         for name in set(node.get("ids", ())) & set(SHARED_IDS):
