@@ -23,7 +23,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-results: .venv/.installed  ## make the runs missing under book/results (MNIST on disk, minutes), redraw the overview
+results: .venv/.installed  ## make the runs missing under book/results (hours; ONLY="mlp convnet" some of them), redraw the overview
 	$(BIN)/python book/overview.py
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import numpy as np
-from torch import nn
 
-from .masks import SCOPES, Masks, magnitude_masks, sap_fractions
+from .masks import SCOPES
 from .stopping import (
     AnyOf,
     FixedEpochs,
@@ -17,6 +16,7 @@ from .stopping import (
     MaskStability,
     Patience,
     ReachAccuracy,
+    ReachLoss,
     Rule,
     SmallGradient,
 )
@@ -25,6 +25,7 @@ from .train import OPTIMIZERS
 STOPS = (
     "budget",
     "accuracy",
+    "loss",
     "information",
     "gradient",
     "small-gradient",
@@ -78,10 +79,17 @@ class Config:
     patience: int = _option(2, "patience and mask: checks in a row", above=0)
     reference: str = _option(
         "warmup",
-        "whose flow and accuracy to compare with: the warm-up snapshot or the trained dense net",
+        "whose flow, accuracy and loss to compare with: the warm-up snapshot or the trained dense"
+        " net",
         choices=("warmup", "trained"),
     )
-    levels: int = _option(10, "number of prunings", least=0)
+    levels: int = _option(10, "number of prunings, at most", least=0)
+    final_density: float | None = _option(
+        None,
+        "no pruning goes below this density, and the level that is there is the last",
+        above=0,
+        below=1,
+    )
     epochs: float = _option(
         8.0, "training budget of a level in epochs; 0 is one-shot", least=0, below=1e9
     )
@@ -91,8 +99,19 @@ class Config:
     final_epochs: float | None = _option(
         None, "epochs at the final density; as many as --epochs unless given", least=0, below=1e9
     )
+    anneal: str = _option(
+        "never",
+        "let the learning rate fall to zero, linearly, over the budget of the last level or of all",
+        choices=("never", "last", "always"),
+    )
     check_steps: int | None = _option(
         None, "check every so many steps; once an epoch unless given", above=0
+    )
+    spacing: str = _option(
+        "even",
+        "checks come evenly, or after 1, 2, 3, 4, 6, 8, 12, ... times check_steps: two for each"
+        " doubling of the training, and masks are compared with those of half of it",
+        choices=("even", "doubling"),
     )
     probe_size: int = _option(2000, "training images on which flows are measured", above=1)
     monitor: bool = _option(True, "record the flow distance even if the rule does not read it")
@@ -118,6 +137,11 @@ class Config:
             raise ValueError(f"p must be smaller than q, not p={self.p}, q={self.q}")
         stop_rule(self, target=1.0)
 
+    @property
+    def last_epochs(self) -> float:
+        """Epochs at the final density."""
+        return self.epochs if self.final_epochs is None else self.final_epochs
+
 
 def _check_option(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     kinds = getattr(hint, "__args__", (hint,))
@@ -141,7 +165,7 @@ def _check_option(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -
         raise ValueError(f"{name} must be less than {limits['below']}, not {value}")
 
 
-def stop_rule(config: Config, target: float) -> Rule:
+def stop_rule(config: Config, target: float, loss: float = 0.0) -> Rule:
     """Return the stop rule that a config names.
 
     Source: design of the command line; names joined with "+" make `AnyOf`.
@@ -149,6 +173,7 @@ def stop_rule(config: Config, target: float) -> Rule:
     Args:
         config: its ``stop`` is a name, or already a rule, which is returned as it is.
         target: validation accuracy of the reference network, for "accuracy".
+        loss: training loss of the reference network, for "loss".
 
     Raises:
         ValueError: an unknown name.
@@ -168,6 +193,7 @@ def stop_rule(config: Config, target: float) -> Rule:
     rules: dict[str, Rule] = {
         "budget": FixedEpochs(config.epochs),
         "accuracy": ReachAccuracy(target),
+        "loss": ReachLoss(loss),
         "information": FlowConsistency("information", config.epsilon, relative),
         "gradient": FlowConsistency("gradient", config.epsilon, relative),
         "small-gradient": SmallGradient(config.epsilon),
@@ -179,28 +205,6 @@ def stop_rule(config: Config, target: float) -> Rule:
         if name not in rules:
             raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(STOPS)}")
     return rules[names[0]] if len(names) == 1 else AnyOf(*(rules[name] for name in names))
-
-
-def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
-    """Return the masks that pruning now would give.
-
-    Source: the fixed fraction of arXiv:1803.03635, or SAP's, arXiv:2302.05601.
-
-    Args:
-        model: the network whose weights are ranked.
-        masks: the current masks.
-        config: amount, fraction, scope and SAP's parameters.
-
-    >>> from infcop_lite.masks import full_masks
-    >>> model = nn.Linear(10, 1)
-    >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
-    7
-    """
-    c = config
-    if c.amount == "fixed":
-        return magnitude_masks(model, masks, c.fraction, c.scope)
-    fractions = sap_fractions(model, masks, c.scope, c.p, c.q, c.eta, c.gamma, c.beta)
-    return magnitude_masks(model, masks, fractions, c.scope)
 
 
 def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:

@@ -7,30 +7,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import data, models
-from .config import Config, next_masks
-from .masks import Masks, density, full_masks, mask_distance, prunable, rewind
-from .monitor import Monitor, check_fit
+from .config import Config, stop_rule
+from .flows import FLOWS
+from .masks import Masks, density, prunable
+from .monitor import Measured, check_fit
 from .records import Row
+from .run import Run, next_masks
 from .stopping import AnyOf, Check, FixedEpochs, Rule
-from .train import (
-    choose_device,
-    evaluate,
-    lay_out,
-    make_optimizer,
-    shuffled_batches,
-    threads,
-    train_steps,
-)
+from .train import lay_out, threads
 
 __all__ = ["Config", "Row", "State", "next_masks", "prune", "run_imp"]
 
 NAN = float("nan")
-PURPOSES = ("level", "warmup", "probe")
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,7 @@ class State:
         masks: of that level; of the final network in a finished run.
         weights: the state dict that is rewound to; that of the final network in a finished run.
         references: flow name -> reference flow; none before there is a reference.
+        loss: training loss of the reference network; infinite before there is one.
     """
 
     level: int
@@ -54,6 +47,7 @@ class State:
     masks: Masks
     weights: dict[str, Tensor]
     references: dict[str, Tensor]
+    loss: float = math.inf
 
 
 def run_imp(
@@ -83,8 +77,8 @@ def run_imp(
         torch.manual_seed(config.seed)
         model = models.build(config.model, splits)
     with threads(config.threads):
-        run = _Run(model, splits.train, splits.validation, splits.test, config)
-        yield from run.levels(state, keep)
+        run = Run(model, splits.train, splits.validation, splits.test, config)
+        yield from _Imp(run).levels(state, keep)
 
 
 def prune(
@@ -123,139 +117,92 @@ def prune(
     splits = [data.as_split(part, dtype) for part in (train, validation)]
     held_out = None if test is None else data.as_split(test, dtype)
     with threads(settings.threads):
-        run = _Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
-        check_fit(run.model, run.train, run.monitor.validation, run.test)
-        rows = list(run.levels())
+        run = Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
+        check_fit(run.model, run.train, run.validation, run.test)
+        rows = list(_Imp(run).levels())
     lay_out(run.model, torch.contiguous_format)
     for module, original in zip(run.model.modules(), model.modules(), strict=True):
         module.training = original.training
     return run.model, run.masks, rows
 
 
-class _Run:
-    """One run: the network, its masks, the snapshot it rewinds to, and its monitor."""
+class _Imp:
+    """The method on one run: its reference, its rule, its rows."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        train: data.Split,
-        validation: data.Split,
-        test: data.Split | None,
-        config: Config,
-    ) -> None:
+    def __init__(self, run: Run) -> None:
         self.started = time.perf_counter()
-        device = choose_device(config.device)
-        self.config = config
-        self.model = model.to(device)
-        lay_out(self.model)
-        self.masks = full_masks(self.model)
-        self.train, self.test = train.to(device), None if test is None else test.to(device)
-        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
-        self.monitor = Monitor(
-            self.model, self.train, validation.to(device), config, self._generator(0, "probe")
-        )
+        self.run, self.config = run, run.config
+        self.rule = stop_rule(run.config, target=1.0)
+        self.flows = [flow for flow in FLOWS if flow in self.rule.reads]
+        self.reference: Measured | None = None
 
     def levels(
         self, state: State | None = None, keep: Callable[[State], None] | None = None
     ) -> Iterator[Row]:
+        """Run every level, or those that are left, and yield the rows; see `run_imp`."""
         config, keep = self.config, keep or (lambda state: None)
         if state is None:
-            self._warm_up()
+            self.run.warm_up()
+            if config.reference == "warmup":
+                self._take_reference()
             keep(self._state(0))
         else:
             self._restore(state)
-        for level in range(state.level if state else 0, config.levels):
+        level = state.level if state else 0
+        while level < config.levels and not self.run.is_sparse_enough():
             defines_reference = level == 0 and config.reference == "trained"
-            rule = FixedEpochs(config.epochs) if defines_reference else self.monitor.rule
-            yield from self._level(level, config.epochs, rule)
+            rule = FixedEpochs(config.epochs) if defines_reference else self.rule
+            yield from self._level(level, rule)
             if defines_reference:
-                self.monitor.take_reference(self.masks)
-            self.masks = next_masks(self.model, self.masks, config)
-            rewind(self.model, self.snapshot, self.masks)
-            keep(self._state(level + 1))
-        final_epochs = config.epochs if config.final_epochs is None else config.final_epochs
-        yield from self._level(config.levels, final_epochs, FixedEpochs(final_epochs))
-        keep(self._state(config.levels + 1))
+                self._take_reference()
+            self.run.rewind(next_masks(self.run.model, self.run.masks, config))
+            level += 1
+            keep(self._state(level))
+        if level <= config.levels:
+            yield from self._level(level, FixedEpochs(config.last_epochs), is_last=True)
+            keep(self._state(config.levels + 1))
+
+    def _take_reference(self) -> None:
+        if not self.flows and self.config.monitor and len(self.run.masks) > 1:
+            self.flows = ["information"]  # one layer alone has no flow to a next
+        self._hold(self.run.monitor.measure(self.run.masks, self.flows, self.run.loss))
+
+    def _hold(self, reference: Measured) -> None:
+        self.reference, self.flows = reference, list(reference.flows)
+        self.rule = stop_rule(self.config, reference.accuracy, reference.loss)
 
     def _state(self, level: int) -> State:
-        weights = self.snapshot if level <= self.config.levels else self.model.state_dict()
-        target, references = self.monitor.target, self.monitor.references
-        return State(level, target, self._elapsed_s(), self.masks, weights, references)
+        weights = self.run.snapshot if level <= self.config.levels else self.run.model.state_dict()
+        held = self.reference or Measured(NAN, {})
+        seconds, masks = self._elapsed_s(), self.run.masks
+        return State(level, held.accuracy, seconds, masks, weights, held.flows, held.loss)
 
     def _restore(self, state: State) -> None:
-        self.snapshot = state.weights
-        rewind(self.model, self.snapshot, state.masks)
-        self.masks = {name: state.masks[name] for name in self.masks}  # in module order
-        self.monitor.restore(state.references, state.target)
+        self.run.snapshot = state.weights
+        self.run.rewind({name: state.masks[name] for name in self.run.masks})  # in module order
+        if not math.isnan(state.target):
+            flows = {name: state.references[name] for name in FLOWS if name in state.references}
+            self._hold(Measured(state.target, flows, state.loss))
         self.started -= state.elapsed_s
 
     def _elapsed_s(self) -> float:
         return time.perf_counter() - self.started
 
-    def _warm_up(self) -> None:
-        num_steps = round(self.config.warmup_epochs * self.steps_per_epoch)
-        if num_steps:
-            self._train(self._optimizer(), self._batches(0, "warmup"), num_steps)
-        self.snapshot = copy.deepcopy(self.model.state_dict())
-        if self.config.reference == "warmup":
-            self.monitor.take_reference(self.masks)
-
-    def _level(self, level: int, epochs: float, rule: Rule) -> Iterator[Row]:
-        batches = self._batches(level)
-        optimizer = self._optimizer()  # a fresh one: its state is rewound too
-        budget = round(epochs * self.steps_per_epoch)
+    def _level(self, level: int, rule: Rule, is_last: bool = False) -> Iterator[Row]:
         checks: list[Check] = []
-        would_be: Masks = {}
-        step, loss = 0, NAN
-        while True:
-            before, changed = would_be, NAN
-            if "mask" in rule.reads:
-                would_be = next_masks(self.model, self.masks, self.config)
-                changed = mask_distance(before, would_be, self.masks) if before else NAN
-            check = self.monitor.check(step / self.steps_per_epoch, self.masks, changed)
-            checks.append(check)
-            stopped = step >= budget or rule.stop(checks)
-            yield self._row(level, check, loss, stopped)
+        for step, loss in self.run.train_level(level, is_last):
+            changed = self.run.mask_change(step) if "mask" in rule.reads else NAN
+            measured = self.run.monitor.measure(self.run.masks, self.flows, loss)
+            epoch = step / self.run.steps_per_epoch
+            checks.append(measured.check(self.reference, epoch, changed, level))
+            stopped = step >= self.run.budget(is_last) or rule.stop(checks)
+            yield self._row(level, checks[-1], loss, stopped)
             if stopped:
                 return
-            num_steps = min(self.config.check_steps or self.steps_per_epoch, budget - step)
-            loss = self._train(optimizer, batches, num_steps)
-            step += num_steps
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        c = self.config
-        return make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
-
-    def _generator(self, level: int, purpose: str = "level") -> torch.Generator:
-        """Return a generator for one purpose: no level depends on how long another ran."""
-        key = (self.config.seed, PURPOSES.index(purpose), level)
-        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed))
-
-    def _batches(self, level: int, purpose: str = "level") -> Iterator[Tensor]:
-        generator = self._generator(level, purpose)
-        batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
-        for step, batch in enumerate(batches):
-            # dropout draws from torch's global generator: seeded at every step, inside _train's
-            # fork, it does not depend on how often the run is checked
-            torch.manual_seed(generator.initial_seed() ^ step)
-            yield batch
-
-    def _train(
-        self, optimizer: torch.optim.Optimizer, batches: Iterator[Tensor], num_steps: int
-    ) -> float:
-        inputs, targets = self.train.inputs, self.train.targets
-        with torch.random.fork_rng():
-            return train_steps(
-                self.model, optimizer, inputs, targets, self.masks, batches, num_steps
-            )
 
     def _row(self, level: int, check: Check, loss: float, stopped: bool) -> Row:
-        c, rule = self.config, self.monitor.rule
-        flow = next(iter(self.monitor.flows), "")
-        test_accuracy = NAN
-        if stopped and self.test is not None:
-            test_accuracy = evaluate(self.model, self.test.inputs, self.test.targets)[1]
+        c, rule = self.config, self.rule
+        flow = next(iter(self.flows), "")
         rules = rule.rules if isinstance(rule, AnyOf) else (rule,)
         settings = {name: getattr(c, name) for name in ("data", "model", "amount", "scope", "seed")}
         measured = ("epoch", "validation_accuracy", "gradient_norm", "mask_distance")
@@ -266,9 +213,9 @@ class _Run:
             epsilon=next((r.epsilon for r in rules if hasattr(r, "epsilon")), NAN),
             absolute=any(not getattr(r, "relative", True) for r in rules),
             level=level,
-            density=density(self.masks),
+            density=density(self.run.masks),
             train_loss=loss,
-            test_accuracy=test_accuracy,
+            test_accuracy=self.run.test_accuracy() if stopped else NAN,
             flow_distance=check.distances.get(flow, NAN),
             reference_norm=check.reference_norms.get(flow, NAN),
             stopped=stopped,

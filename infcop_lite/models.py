@@ -93,18 +93,16 @@ def _lenet5(shape: Sequence[int], num_classes: int) -> nn.Sequential:
 
 
 def _convnet(shape: Sequence[int], num_classes: int, width: int = 16) -> nn.Sequential:
-    """Six 3×3 convolutions with BatchNorm, pooled after the second, the fourth and the last."""
+    """Four 3×3 convolutions with BatchNorm, pooled after each, the channels doubling."""
     if type(width) is not int or width < 1:
         raise ValueError(f"width must be a whole number above 0, not {width!r}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    sizes = [shape[0], width, width, 2 * width, 2 * width, 4 * width, 4 * width]
+    sizes = [shape[0], *(width * 2**i for i in range(4))]
     for i, (num_inputs, num_units) in enumerate(pairwise(sizes), start=1):
         layers[f"conv{i}"] = nn.Conv2d(num_inputs, num_units, 3, padding=1, bias=False)
         layers[f"bn{i}"] = nn.BatchNorm2d(num_units)
         layers[f"relu{i}"] = nn.ReLU()
-        if i in (2, 4):
-            layers[f"pool{i // 2}"] = nn.MaxPool2d(2)
-    layers["pool3"] = nn.AdaptiveAvgPool2d(1)
+        layers[f"pool{i}"] = nn.MaxPool2d(2) if i < 4 else nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(sizes[-1], num_classes)
     return nn.Sequential(layers)
@@ -210,5 +208,5 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": _resnet18,
 }
 # Images with fewer pixels on a side shrink to nothing before the last layer.
-_SMALLEST = {"lenet5": 12, "convnet": 4, "vgg16": 32}
+_SMALLEST = {"lenet5": 12, "convnet": 8, "vgg16": 32}
 NAMES = tuple(_MODELS)

@@ -1,13 +1,14 @@
 """What is measured at the checks of a run: always the same probe, always the same references."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .config import Config, stop_rule
 from .data import Split
-from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
+from .flows import collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
 from .stopping import Check
 from .train import evaluate
@@ -15,8 +16,61 @@ from .train import evaluate
 NAN = float("nan")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was found on one network at one moment; as a reference, what others are held against.
+
+    Source: ours.
+
+    Args:
+        accuracy: on the validation data, in [0, 1].
+        flows: flow name -> flow, one number per layer or pair of layers.
+        loss: mean training loss over the steps before, in nats; as a reference infinite if there
+            were none.
+    """
+
+    accuracy: float
+    flows: dict[str, Tensor]
+    loss: float = math.inf
+
+    def check(
+        self,
+        reference: "Measured | None" = None,
+        epoch: float = 0.0,
+        mask_distance: float = NAN,
+        level: int = 0,
+    ) -> Check:
+        """Return the check that a stop rule sees.
+
+        Source: what a `Check` holds.
+
+        Args:
+            reference: what the flows are held against, if there is one yet.
+            epoch: epochs trained in this level.
+            mask_distance: how much the next mask has changed.
+            level: prunings so far.
+
+        >>> now = Measured(0.9, {"information": torch.tensor([0.0, 3.0])})
+        >>> now.check(Measured(0.8, {"information": torch.tensor([4.0, 0.0])})).distances
+        {'information': 5.0}
+        """
+        gradient = self.flows.get("gradient")
+        expected = reference.flows if reference else {}
+        common = [flow for flow in self.flows if flow in expected]
+        return Check(
+            epoch=epoch,
+            validation_accuracy=self.accuracy,
+            distances={k: flow_distance(self.flows[k], expected[k]) for k in common},
+            reference_norms={k: expected[k].norm().item() for k in common},
+            gradient_norm=NAN if gradient is None else gradient.norm().item(),
+            mask_distance=mask_distance,
+            level=level,
+            train_loss=self.loss,
+        )
+
+
 class Monitor:
-    """Measures a network as its stop rule asks, and remembers what it is compared with.
+    """Measures a network, always on the same probe and the same validation data.
 
     Source: ours; one fixed probe makes the sampling error smaller near the reference (T2.6).
 
@@ -24,7 +78,7 @@ class Monitor:
         model: the network; every measurement leaves it as found.
         train: the probe is drawn from it.
         validation: for the accuracy.
-        config: names the rule; ``probe_size`` and ``monitor`` apply.
+        probe_size: how many training samples make the probe; all of them if there are fewer.
         generator: draws the probe.
 
     Note:
@@ -36,80 +90,40 @@ class Monitor:
         model: nn.Module,
         train: Split,
         validation: Split,
-        config: Config,
+        probe_size: int,
         generator: torch.Generator,
     ) -> None:
-        self.model, self.validation, self.config = model, validation, config
-        chosen = torch.randperm(len(train), generator=generator)[: config.probe_size]
+        self.model, self.validation = model, validation
+        chosen = torch.randperm(len(train), generator=generator)[:probe_size]
         chosen = chosen.to(train.inputs.device)
         self.probe = train.inputs[chosen], train.targets[chosen]
-        self.rule = stop_rule(config, target=1.0)
-        self.flows = [flow for flow in FLOWS if flow in self.rule.reads]
-        self.references: dict[str, Tensor] = {}
-        self.target = NAN
 
-    def take_reference(self, masks: Masks) -> None:
-        """Make the present network the one to compare with: its flows and its accuracy.
+    def measure(self, masks: Masks, flows: Iterable[str] = (), loss: float = math.inf) -> Measured:
+        """Measure the accuracy, and the flows that are asked for, now.
 
-        Source: the warm-up snapshot as published, or the trained dense network.
+        Source: `train.evaluate`, `flows`.
 
         Args:
             masks: the survivors, for the gradient flow.
+            flows: of "information" and "gradient".
+            loss: what the training said.
 
         Raises:
             FloatingPointError: the network has diverged.
         """
-        target, flows = self._accuracy(), self.flows
-        if not flows and self.config.monitor and len(masks) > 1:
-            flows = ["information"]  # one layer alone has no flow to a next
-        self.restore({flow: self._flow(flow, masks) for flow in flows}, target)
+        accuracy = self.accuracy()  # first: it finds out whether the network has diverged
+        return Measured(accuracy, {name: self.flow(name, masks) for name in flows}, loss)
 
-    def restore(self, references: dict[str, Tensor], target: float) -> None:
-        """Take up references that were measured before.
-
-        Source: what `take_reference` found.
-
-        Args:
-            references: flow name -> flow; none if there is no reference yet.
-            target: validation accuracy of the reference network; NaN if there is none yet.
-        """
-        self.references, self.target = references, target
-        self.flows = [flow for flow in FLOWS if flow in references] or self.flows
-        if not math.isnan(target):
-            self.rule = stop_rule(self.config, target)
-
-    def check(self, epoch: float, masks: Masks, mask_distance: float = NAN) -> Check:
-        """Measure everything that the rule reads, now.
-
-        Source: what a `Check` holds.
-
-        Args:
-            epoch: epochs trained in this level.
-            masks: the survivors, for the gradient flow.
-            mask_distance: how much the next mask has changed, if the rule asks for it.
-
-        Raises:
-            FloatingPointError: the network has diverged.
-        """
-        accuracy = self._accuracy()
-        flows = {flow: self._flow(flow, masks) for flow in self.flows}
-        return Check(
-            epoch=epoch,
-            validation_accuracy=accuracy,
-            distances={k: flow_distance(flows[k], v) for k, v in self.references.items()},
-            reference_norms={k: v.norm().item() for k, v in self.references.items()},
-            gradient_norm=flows["gradient"].norm().item() if "gradient" in flows else NAN,
-            mask_distance=mask_distance,
-        )
-
-    def _accuracy(self) -> float:
+    def accuracy(self) -> float:
+        """Return the accuracy on the validation data; FloatingPointError for an infinite loss."""
         loss, accuracy = evaluate(self.model, self.validation.inputs, self.validation.targets)
-        if not math.isfinite(loss):  # before any flow is measured on such a network
+        if not math.isfinite(loss):
             raise FloatingPointError("the validation loss is not finite; a smaller lr may help")
         return accuracy
 
-    def _flow(self, flow: str, masks: Masks) -> Tensor:
-        if flow == "information":
+    def flow(self, name: str, masks: Masks) -> Tensor:
+        """Return the flow of that name; the masks are for the gradient flow."""
+        if name == "information":
             return information_flow(collect_activations(self.model, self.probe[0]))
         return gradient_flow(self.model, *self.probe, masks)
 

@@ -109,6 +109,7 @@ def save(
     rows: Sequence[Mapping[str, Any]],
     command: str = "",
     finished: bool = False,
+    seconds: float | None = None,
 ) -> None:
     """Write the rows so far, then the record beside them; each file is replaced in one step.
 
@@ -120,6 +121,7 @@ def save(
         rows: one mapping per check, all with the same keys, in order.
         command: the command line that made the run.
         finished: whether this is the whole run.
+        seconds: that it took; what the last row says in ``elapsed_s`` unless given.
 
     Raises:
         OSError: the disk is full or the folder read-only; the earlier files are intact.
@@ -139,7 +141,9 @@ def save(
         "command": command,
         "config": dict(config),
         "finished": finished,
-        "seconds": rows[-1].get("elapsed_s", 0.0) if rows else 0.0,
+        "seconds": (rows[-1].get("elapsed_s", 0.0) if rows else 0.0)
+        if seconds is None
+        else seconds,
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "machine": {
             "system": platform.system(),

@@ -19,6 +19,8 @@ class Check:
 
     Args:
         epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
+        level: prunings so far, >= 0.
+        train_loss: mean over the steps since the check before, in nats.
         validation_accuracy: in [0, 1].
         distances: flow name -> distance to the reference flow.
         reference_norms: flow name -> norm of the reference flow.
@@ -36,6 +38,8 @@ class Check:
     reference_norms: Mapping[str, float] = field(default_factory=dict)
     gradient_norm: float = NAN
     mask_distance: float = NAN
+    level: int = 0
+    train_loss: float = NAN
 
 
 class Rule(Protocol):
@@ -96,6 +100,35 @@ class FixedEpochs:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """Stop after a number of epochs that was set for each level beforehand.
+
+    Source: ours, a control: all that a rule can do better than `FixedEpochs` is to spread the same
+    epochs otherwise over the levels.
+
+    Args:
+        epochs: of level 0, 1, 2, ...; the last one serves all further levels.
+
+    >>> late = Schedule((1, 2, 4))
+    >>> [late.stop([Check(2.0, level=level)]) for level in range(3)]
+    [True, True, False]
+    """
+
+    epochs: tuple[float, ...]
+    reads = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epochs", tuple(self.epochs))
+        if not self.epochs or not all(0 <= n < math.inf for n in self.epochs):
+            raise ValueError(f"epochs must be numbers of epochs, not {self.epochs}")
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the epochs of this level are done."""
+        last = checks[-1]
+        return last.epoch >= self.epochs[min(last.level, len(self.epochs) - 1)]
+
+
+@dataclass(frozen=True)
 class ReachAccuracy:
     """Stop when the validation accuracy is back at a target.
 
@@ -118,6 +151,32 @@ class ReachAccuracy:
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last validation accuracy reaches the target."""
         return _trained(checks) and checks[-1].validation_accuracy >= self.target
+
+
+@dataclass(frozen=True)
+class ReachLoss:
+    """Stop when the training loss is back at a target: it is known anyway, and costs nothing.
+
+    Source: ours. With the loss at the end of the warm-up as the target, a level trains until the
+    pruned network is as good as the one it was rewound to; there is no tolerance to choose.
+
+    Args:
+        target: loss in nats, >= 0; infinite if the network it is taken from was never trained.
+
+    >>> ReachLoss(0.5).stop([Check(0.0), Check(1.0, train_loss=0.4)])
+    True
+    """
+
+    target: float
+    reads = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        if not self.target >= 0:
+            raise ValueError(f"target must be a loss of at least 0, not {self.target}")
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the last training loss is at most the target."""
+        return _trained(checks) and checks[-1].train_loss <= self.target
 
 
 @dataclass(frozen=True)

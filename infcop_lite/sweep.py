@@ -76,8 +76,8 @@ def run_one(
         name = records.STATE if now.level <= config.levels else "network"
         if not rows:
             records.save(folder, settings, rows, command)
-        numbers = {"level": now.level, "target": now.target, "elapsed_s": now.elapsed_s}
-        records.save_tensors(folder, name, tensors, settings, **numbers)
+        scalars = {"level": now.level, "target": now.target, "loss": now.loss}
+        records.save_tensors(folder, name, tensors, settings, elapsed_s=now.elapsed_s, **scalars)
 
     for row in run_imp(config, state, keep):
         rows.append(asdict(row))
@@ -102,7 +102,8 @@ def _read_state(folder: Path | str, settings: dict[str, Any]) -> State | None:
         level = int(numbers["level"])
         if level != numbers["level"] or not 0 <= level <= settings["levels"]:
             raise ValueError
-        return State(level, numbers["target"], numbers["elapsed_s"], **parts)
+        target, seconds, loss = (numbers[name] for name in ("target", "elapsed_s", "loss"))
+        return State(level, target, seconds, loss=loss, **parts)
     except (KeyError, ValueError, TypeError):
         raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None
 
@@ -197,15 +198,23 @@ def _work(job: Job) -> str:
 def _serve(parent: Connection) -> None:
     """Do what the parent process sends until it dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     while True:
         parent.send(_work(parent.recv()))
 
 
-def _die_with_parent() -> None:
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-    os._exit(1)
+def die_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, whatever ended that.
+
+    Source: ours; a worker that outlives a killed sweep would go on writing into its folders.
+    """
+
+    def watch() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Worker:

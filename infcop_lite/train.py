@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, count, islice
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +156,27 @@ def shuffled_batches(
         yield from torch.randperm(num_samples, generator=generator).split(batch_size)
 
 
+def check_times(first: int, budget: int, spacing: str = "even") -> Iterator[int]:
+    """Yield the steps after which a level is looked at: 0, the budget, and some between.
+
+    Source: ours; times that grow with the training cost a level of n steps log n looks, not n.
+
+    Args:
+        first: the first look after some training, >= 1.
+        budget: the last look, >= 0.
+        spacing: "even", or "doubling": 1, 2, 3, 4, 6, 8, 12, 16, ... times the first.
+
+    >>> list(check_times(10, 75)), list(check_times(10, 75, "doubling"))
+    ([0, 10, 20, 30, 40, 50, 60, 70, 75], [0, 10, 20, 30, 40, 60, 75])
+    """
+    doubling = chain([1], chain.from_iterable((2**n, 3 * 2 ** (n - 1)) for n in count(1)))
+    for multiple in chain([0], doubling if spacing == "doubling" else count(1)):
+        if first * multiple >= budget:
+            break
+        yield first * multiple
+    yield budget
+
+
 def train_steps(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -164,6 +185,7 @@ def train_steps(
     masks: Masks,
     batches: Iterator[Tensor],
     num_steps: int,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> float:
     """Train for some steps; removed weights are exactly zero after every one of them.
 
@@ -177,6 +199,7 @@ def train_steps(
         masks: True = kept, on the model's device.
         batches: index batches, for example `shuffled_batches`.
         num_steps: optimiser steps to take, >= 1.
+        scheduler: of the optimiser's learning rate, told after every step.
 
     Returns:
         The mean loss over these steps, in nats.
@@ -213,6 +236,8 @@ def train_steps(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
         with torch.no_grad():
             for weight, kept in pruned:
                 weight.mul_(kept)

@@ -16,6 +16,7 @@ from infcop_lite.stopping import (
     MaskStability,
     Patience,
     ReachAccuracy,
+    ReachLoss,
     SmallGradient,
 )
 
@@ -23,10 +24,11 @@ NAMES = [f.name for f in fields(Config)]
 WHOLE = ["subset", "patience", "levels", "check_steps", "probe_size", "batch_size", "seed"]
 WHOLE += ["threads"]
 REAL = ["fraction", "p", "q", "eta", "gamma", "beta", "epsilon", "epochs", "warmup_epochs"]
-REAL += ["final_epochs", "lr", "momentum", "weight_decay"]
+REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
 TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
+TEXT += ["anneal", "spacing"]
 FLAGS = ["absolute", "monitor"]
-OPTIONAL = {"subset", "final_epochs", "check_steps", "threads"}
+OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads"}
 
 # Just inside and just outside of every range; None where the type alone sets no such bound.
 TINY = sys.float_info.min
@@ -45,6 +47,7 @@ RANGES = {
     "epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
     "warmup_epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
     "final_epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
+    "final_density": ([TINY, BELOW_ONE], [0.0, 1.0, -0.1]),
     "check_steps": ([1, 10**6], [0, -1]),
     "probe_size": ([2, 10**9], [1, 0, -1]),
     "batch_size": ([1, 10**9], [0, -1]),
@@ -176,6 +179,7 @@ def test_an_unknown_field_is_refused():
         ("information", FlowConsistency("information", 0.3, relative=True)),
         ("gradient", FlowConsistency("gradient", 0.3, relative=True)),
         ("small-gradient", SmallGradient(0.3)),
+        ("loss", ReachLoss(0.0)),
         ("mask", MaskStability(0.3, 4)),
         ("patience", Patience(4)),
     ],
@@ -191,6 +195,7 @@ def test_the_list_of_stop_names_is_complete():
     assert {stop_rule(Config(stop=name), 1.0).__class__ for name in STOPS} == {
         FixedEpochs,
         ReachAccuracy,
+        ReachLoss,
         FlowConsistency,
         SmallGradient,
         MaskStability,

@@ -33,7 +33,8 @@ FAST = {
     "probe_size": 100,
     "device": "cpu",
 }
-RULES = ["budget", "accuracy", "information", "gradient", "small-gradient", "mask", "patience"]
+RULES = ["budget", "accuracy", "loss", "information", "gradient", "small-gradient", "mask"]
+RULES += ["patience"]
 
 
 def rows_of(**options):
@@ -252,6 +253,73 @@ def test_one_more_rule_never_delays_the_first_level():
     alone = last_of_levels(rows_of(stop="information", epsilon=1.2, levels=1, epochs=4))
     more = last_of_levels(rows_of(stop="information+accuracy", epsilon=1.2, levels=1, epochs=4))
     assert more[0].epoch <= alone[0].epoch
+
+
+def test_the_loss_rule_stops_where_the_loss_at_the_end_of_the_warm_up_is_reached():
+    options = {"epochs": 4, "levels": 3, "warmup_epochs": 2, "check_steps": 2}
+    _, _, rows = pruned(stop="loss", **options)
+    _, _, warming = pruned(levels=0, warmup_epochs=0, final_epochs=0, epochs=0)
+    ended = last_of_levels(rows)[:-1]
+    assert {row.epoch for row in ended} > {4.0} or {row.epoch for row in ended} != {4.0}
+    stopped_early = [row.train_loss for row in ended if row.epoch < 4]
+    went_on = [row.train_loss for row in rows if row.level < 3 and not row.stopped and row.epoch]
+    assert max(stopped_early) < min(went_on)
+    assert warming[0].epoch == 0
+
+
+def test_a_loss_of_an_untrained_network_is_reached_at_once():
+    rows = rows_of(stop="loss", warmup_epochs=0, epochs=3)
+    assert [row.epoch for row in last_of_levels(rows)] == [1.0, 1.0, 3.0]
+
+
+def test_checks_that_double_come_twice_for_each_doubling_and_at_the_budget():
+    rows = rows_of(spacing="doubling", check_steps=1, epochs=3, levels=0)
+    steps = [round(row.epoch * rows[-1].epoch / 3 / rows[1].epoch) for row in rows]
+    assert steps[:9] == [0, 1, 2, 3, 4, 6, 8, 12, 16]
+    assert rows[-1].epoch == 3.0
+
+
+def test_checks_that_double_compare_masks_with_those_of_half_the_training():
+    _, _, rows = pruned(stop="mask", epsilon=1e-9, spacing="doubling", check_steps=1, epochs=4)
+    known = [not math.isnan(row.mask_distance) for row in rows if row.level == 0]
+    assert known[:8] == [False, False, True, False, True, True, True, True]
+
+
+def test_pruning_ends_at_the_final_density_and_the_level_that_is_there_is_the_last():
+    for scope in ("layerwise", "global"):
+        rows = rows_of(levels=20, fraction=0.3, final_density=0.4, final_epochs=1, scope=scope)
+        densities = [row.density for row in last_of_levels(rows)]
+        assert densities[:-1] == pytest.approx([1, 0.7, 0.49], abs=1e-3)
+        assert densities[-1] == pytest.approx(0.4, abs=1e-3)
+        assert last_of_levels(rows)[-1].epoch == 1.0
+
+
+def test_sap_never_goes_below_the_final_density():
+    for scope in ("layerwise", "global"):
+        rows = rows_of(amount="sap", levels=30, epochs=0, final_density=0.35, scope=scope)
+        assert 0.349 < rows[-1].density < 0.36
+        assert rows[-1].level < 30
+
+
+def test_annealing_ends_at_a_learning_rate_of_zero_in_the_last_level_or_in_all(monkeypatch):
+    rates = []
+    original = imp.Run._train
+
+    def noted(self, optimizer, batches, num_steps, scheduler=None):
+        loss = original(self, optimizer, batches, num_steps, scheduler)
+        rates.append(optimizer.param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(imp.Run, "_train", noted)
+    for anneal, expected in {
+        "never": [0.05] * 7,
+        "last": [0.05] * 6 + [0.0],
+        "always": [0.05, 0.025, 0, 0.025, 0, 0.025, 0],
+    }.items():
+        rates.clear()
+        pruned(anneal=anneal)
+        kept = rates if anneal != "last" else [*rates[:5], rates[4], rates[6]]
+        assert kept == pytest.approx(expected)
 
 
 def test_the_accuracy_rule_stops_where_the_warm_up_accuracy_is_reached():

@@ -16,6 +16,8 @@ from infcop_lite.stopping import (
     MaskStability,
     Patience,
     ReachAccuracy,
+    ReachLoss,
+    Schedule,
     SmallGradient,
 )
 
@@ -57,6 +59,8 @@ EXAMPLES = {
     "mask": (MaskStability(0.1), history(mask_distance=[NAN, 0.2, 0.1, 0.05]), 3),
     "mask, twice": (MaskStability(0.1, 2), history(mask_distance=[NAN, 0.0, 0.2, 0.0, 0.0]), 4),
     "patience": (Patience(2), history(validation_accuracy=[0.1, 0.5, 0.4, 0.45, 0.3]), 3),
+    "loss": (ReachLoss(0.5), history(train_loss=[NAN, 0.9, 0.5, 0.1]), 2),
+    "schedule": (Schedule((5, 2)), history(level=[1, 1, 1, 1]), 2),
     "any of": (
         AnyOf(FixedEpochs(3), ReachAccuracy(0.8)),
         history(validation_accuracy=[0.1, 0.2, 0.85, 0.9]),
@@ -79,6 +83,25 @@ def test_fixed_epochs_counts_epochs_not_checks():
     assert first_stop(FixedEpochs(0.5), checks) == 2
     assert first_stop(FixedEpochs(0.6), checks) == 3
     assert first_stop(FixedEpochs(1.1), checks) is None
+
+
+def test_a_schedule_has_its_own_epochs_for_each_level_and_the_last_serve_the_rest():
+    rule = Schedule((0, 1, 2))
+    for level, epochs in enumerate((0, 1, 2, 2, 2)):
+        checks = [Check(float(n), level=level) for n in range(4)]
+        assert first_stop(rule, checks) == epochs
+
+
+@pytest.mark.parametrize("epochs", [(), (-1.0,), (1.0, math.inf), (NAN,)])
+def test_a_schedule_of_no_epochs_is_refused(epochs):
+    with pytest.raises(ValueError, match="numbers of epochs"):
+        Schedule(epochs)
+
+
+def test_a_loss_that_was_never_measured_is_reached_at_once_and_one_of_nan_is_refused():
+    assert first_stop(ReachLoss(math.inf), history(train_loss=[NAN, 5.0])) == 1
+    with pytest.raises(ValueError, match="loss of at least 0"):
+        ReachLoss(NAN)
 
 
 def test_zero_epochs_stop_before_any_training():

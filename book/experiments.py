@@ -1,0 +1,243 @@
+"""Make the runs that are missing under book/results, two at a time, one thread each.
+
+make results                     all tables: about a night on two cores
+make results ONLY="mlp convnet"  some of them; what is there is skipped, what was killed goes on
+
+A folder is one network, one way to prune, one seed, and holds all stop rules: rows.csv has a row
+for each rule and level, run.json says with what settings, full.safetensors has the final masks of
+full retraining, with which the others are compared. A rule added to RULES below is the only one
+that is run the next time.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from infcop_lite import records
+from infcop_lite.compare import Result, compare
+from infcop_lite.config import Config
+from infcop_lite.masks import Masks
+from infcop_lite.stopping import FixedEpochs, Schedule
+from infcop_lite.sweep import die_with_parent
+
+RESULTS = Path(__file__).parent / "results"
+FULL = "full"
+
+Rules = Mapping[str, Mapping[str, Any]]
+
+CONTROLS: dict[str, Any] = {
+    f"k = {k:g}": {"stop": FixedEpochs(k)} for k in (0, 0.125, 0.25, 0.5, 1, 2, 4)
+}
+ACCURACY: dict[str, Any] = {"accuracy": {"stop": "accuracy"}}
+FLOW: dict[str, Any] = {
+    f"{flow} {epsilon:g}, {reference}": {"stop": flow, "epsilon": epsilon, "reference": reference}
+    for flow in ("information", "gradient")
+    for epsilon in (0.5, 1.0)
+    for reference in ("warmup", "trained")
+}
+PUBLISHED: dict[str, Any] = {
+    "information 0.11, published": {"stop": "information", "epsilon": 0.11, "absolute": True},
+    "gradient 0.5, published": {"stop": "gradient", "epsilon": 0.5, "absolute": True},
+}
+OTHERS: dict[str, Any] = {
+    "small gradient 0.2": {"stop": "small-gradient", "epsilon": 0.2},
+    "small gradient 5": {"stop": "small-gradient", "epsilon": 5.0},
+    **{f"mask {e:g}": {"stop": "mask", "epsilon": e, "patience": 1} for e in (0.1, 0.2)},
+    **{f"patience {n}": {"stop": "patience", "patience": n} for n in (1, 2)},
+}
+#: The rule of ours, fixed before any test result was looked at: no tolerance, no cost, for every
+#: task the same. Only the mask survives rewinding (T5.5), and the ranking of a network that is
+#: worse than the snapshot it was rewound to is no better informed than the snapshot's own.
+OURS: dict[str, Any] = {"ours: loss recovered": {"stop": "loss"}}
+#: A third of the levels each: the same epochs as k = 1, spent early or late.
+SPREADS: dict[str, Any] = {
+    f"{name} 1": {"stop": Schedule(tuple(epochs))}
+    for name, epochs in {
+        "early": [2.0] * 5 + [0.75] * 5 + [0.25] * 6,
+        "late": [0.25] * 6 + [0.75] * 5 + [2.0] * 5,
+    }.items()
+}
+EVERYTHING = OURS | CONTROLS | ACCURACY | PUBLISHED | FLOW | OTHERS
+CORE = (
+    *OURS,
+    *("k = 0", "k = 0.25", "k = 0.5", "k = 1", "k = 2", "accuracy", "patience 1"),
+    *("information 0.11, published", "gradient 0.5, published"),
+    *("information 0.5, warmup", "information 0.5, trained", "gradient 0.5, trained"),
+)
+DEEPER = (
+    *("k = 0.125", "k = 4", "mask 0.2", "information 1, warmup", "information 1, trained"),
+    *("gradient 0.5, warmup", "gradient 1, trained"),
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way to prune: what it changes, the rules that are compared, the seeds."""
+
+    own: Mapping[str, Any]
+    rules: Rules
+    seeds: Sequence[int]
+
+
+def core(*more: str) -> Rules:
+    """Return the rules that every table has."""
+    return {name: EVERYTHING[name] for name in (*CORE, *more)}
+
+
+ALIKE = {
+    "anneal": "last",
+    "spacing": "doubling",
+    "probe_size": 1000,
+    "warmup_epochs": 2,
+    "levels": 40,
+}
+MNIST = ALIKE | {"data": "mnist", "subset": 20_000, "check_steps": 18, "final_density": 0.03}
+CIFAR = ALIKE | {"data": "cifar10", "check_steps": 18, "final_density": 0.1, "fraction": 0.36}
+SAP_HALF = {"amount": "sap", "p": 0.5, "q": 1.0, "scope": "global"}
+SAP_ONE = {"amount": "sap", "p": 1.0, "q": 2.0, "scope": "global"}
+SHARED = {
+    "mlp": MNIST | {"model": "mlp", "epochs": 8},
+    "convnet": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
+    "lenet5": MNIST | {"model": "lenet5", "epochs": 8},
+    "resnet20": CIFAR | {"model": "resnet20", "subset": 10_000, "check_steps": 9, "epochs": 8},
+}
+
+
+def budgets(seeds: Sequence[int], *epochs: float) -> dict[str, Family]:
+    """Return full retraining with other budgets: is the one that is used no longer than needed?"""
+    return {f"budget-{n:g}": Family({"epochs": n}, {}, seeds) for n in epochs}
+
+
+TABLES = {
+    "mlp": {
+        "fixed": Family({}, EVERYTHING | SPREADS, range(5)),
+        "sap-half": Family(SAP_HALF, core(), range(5)),
+        "sap-one": Family(SAP_ONE, core(), range(5)),
+        "fixed-global": Family({"scope": "global"}, core(), range(5)),
+        "sap-half-layerwise": Family(SAP_HALF | {"scope": "layerwise"}, core(), range(5)),
+        "long-warmup": Family(
+            {"warmup_epochs": 16}, OURS | CONTROLS | ACCURACY | PUBLISHED | FLOW, range(5)
+        ),
+        **budgets(range(5), 1, 2, 4, 16),
+    },
+    "convnet": {
+        "fixed": Family({}, core(*DEEPER), range(3)),
+        **budgets(range(3), 2, 4),
+        "long-warmup": Family({"warmup_epochs": 8}, core(), range(3)),
+        "sap-half": Family(SAP_HALF, core(), range(1)),
+    },
+    "lenet5": {
+        "fixed": Family({}, core("k = 4"), range(5)),
+        **budgets(range(2), 2, 4),
+    },
+    "resnet20": {"fixed": Family({}, core(), range(3))},
+}
+
+
+def configs_of(table: str, family: str, seed: int) -> dict[str, Config]:
+    """Return rule -> config of one folder; full retraining comes first."""
+    wanted = TABLES[table][family]
+    fixed = {"seed": seed, "threads": 1, "device": "cpu", "monitor": False}
+    fixed = {**SHARED[table], **wanted.own, **fixed}
+    return {name: Config(**{**fixed, **rule}) for name, rule in {FULL: {}, **wanted.rules}.items()}
+
+
+def run_folder(table: str, family: str, seed: int) -> float:
+    """Run the rules that are missing in one folder; return the seconds that took."""
+    started = time.perf_counter()
+    configs = configs_of(table, family, seed)
+    folder, settings = RESULTS / table / f"{family}-{seed}", asdict(configs[FULL])
+    records.begin(folder, settings)
+    rows: list[dict[str, Any]] = []
+    seconds, final_masks = 0.0, None
+    if (folder / records.RUN).exists():
+        held, record = records.read(folder)
+        rows, seconds = held.to_dict("records"), record["seconds"]
+        final_masks = _read_masks(folder, settings)
+    stale = {(r["rule"], r["setting"]) for r in rows} - {
+        (n, _setting(c)) for n, c in configs.items()
+    }
+    if stale:
+        raise ValueError(f"{folder} holds {stale}, which the script now defines otherwise")
+    done = {row["rule"] for row in rows} - ({FULL} if final_masks is None else set())
+    rows = [row for row in rows if row["rule"] in done]
+    missing = {name: config for name, config in configs.items() if name not in done}
+    if not missing:
+        return 0.0
+    for result in compare(missing, FULL, final_masks):
+        rows += _rows(result, configs[result.rule])
+        if result.rule == FULL:
+            _write_masks(folder, settings, result.masks)
+        now = time.perf_counter() - started
+        command = f'make results ONLY="{table}"'
+        records.save(folder, settings, rows, command, finished=True, seconds=seconds + now)
+    return time.perf_counter() - started
+
+
+def _setting(config: Config) -> str:
+    rule = ("epsilon", "absolute", "patience", "reference")
+    changed = {k: getattr(config, k) for k in rule if getattr(config, k) != getattr(Config, k)}
+    return " ".join([f"stop={config.stop}", *(f"{k}={v}" for k, v in changed.items())])
+
+
+def _rows(result: Result, config: Config) -> list[dict[str, Any]]:
+    rows = [asdict(stop) | {"setting": _setting(config)} for stop in result.stops]
+    return [{k: _short(value) for k, value in row.items()} for row in rows]
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _write_masks(folder: Path, settings: Mapping[str, Any], masks: Masks) -> None:
+    bits = {name: np.packbits(mask.numpy()) for name, mask in masks.items()}
+    shapes = {f"shape of {name}": np.array(mask.shape) for name, mask in masks.items()}
+    records.save_tensors(folder, FULL, bits | shapes, settings)
+
+
+def _read_masks(folder: Path, settings: Mapping[str, Any]) -> Masks | None:
+    try:
+        arrays, _ = records.read_tensors(folder, FULL, settings)
+    except FileNotFoundError:
+        return None
+    masks = {}
+    for name, bits in arrays.items():
+        if not name.startswith("shape of "):
+            shape = arrays[f"shape of {name}"]
+            mask = np.unpackbits(bits, count=int(shape.prod())).astype(bool)
+            masks[name] = torch.from_numpy(mask.reshape(shape))
+    return masks
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the runs missing under book/results.")
+    parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)}; all unless given")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    if unknown := set(options.tables) - set(TABLES):
+        parser.error(f"no table {', '.join(sorted(unknown))}; choose from {', '.join(TABLES)}")
+    jobs = [
+        (table, name, seed)
+        for table in options.tables or TABLES
+        for name, family in TABLES[table].items()
+        for seed in family.seeds
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawn, die_with_parent) as pool:
+        futures = {pool.submit(run_folder, *job): job for job in jobs}
+        for future in as_completed(futures):
+            print(*futures[future], f"{future.result():.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

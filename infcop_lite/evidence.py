@@ -1,0 +1,283 @@
+"""Rows of many runs -> what they are evidence for: intervals, non-inferiority, controls, fronts.
+
+A *run* is one rule on one seed; a *family* is one way to prune. All runs of a family and a seed
+begin with the same weights, splits and data order, so differences between rules are paired by seed.
+"""
+
+import base64
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from . import records
+
+FULL = "full"
+
+
+def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
+    """Return the rows of all runs of one network, with columns family and seed.
+
+    Source: ``book/results``: a folder for each family and seed, rows as `compare.Stop` has them.
+
+    Args:
+        table: "mlp", "lenet5", "convnet", "resnet20" or another folder of results.
+        root: where that folder is; ``INFCOP_RESULTS_DIR``, or the clone's own, unless given.
+
+    Raises:
+        FileNotFoundError: no results there.
+        ValueError: damaged ones.
+    """
+    cloned = Path(__file__).parent.parent / "book" / "results"
+    folder = Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned) / table
+    runs = sorted(path.parent for path in folder.glob(f"*/{records.RUN}"))
+    if not runs:
+        raise FileNotFoundError(
+            f"no results in {folder}; clone the repository, or set INFCOP_RESULTS_DIR"
+        )
+    tables = []
+    for run in runs:
+        family, _, seed = run.name.rpartition("-")
+        rows, record = records.read(run)
+        warmup = record["config"]["warmup_epochs"]
+        tables.append(rows.assign(family=family, seed=int(seed), warmup_epochs=warmup))
+    return pd.concat(tables, ignore_index=True)
+
+
+def download_link(table: pd.DataFrame, name: str) -> str:
+    """Return HTML: a link that saves a table as CSV, out of the page itself.
+
+    Source: data URLs, RFC 2397.
+
+    Args:
+        table: any; its index is left out.
+        name: of the file.
+
+    >>> download_link(pd.DataFrame({"a": [1]}), "a.csv")
+    '<a download="a.csv" href="data:text/csv;base64,YQoxCg==">a.csv</a>'
+    """
+    content = base64.b64encode(table.to_csv(index=False).encode("utf-8")).decode("ascii")
+    return f'<a download="{name}" href="data:text/csv;base64,{content}">{name}</a>'
+
+
+def final(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per run: what the final network is worth, and what it cost.
+
+    Source: ours.
+
+    Args:
+        rows: as `read` gives them.
+
+    Returns:
+        family, rule, seed; ``retraining``: epochs of the levels before the last, which a stop rule
+        can save; ``epochs``: with the warm-up and the last level; ``seconds`` of training and of
+        measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on the test
+        set, ``validation``, ``density``, ``overlap`` of the final network.
+    """
+    keys = ["family", "rule", "seed"]
+    ends = rows[rows["stopped"]].sort_values([*keys, "level"])
+    last = ends.groupby(keys, sort=False).tail(1).set_index(keys)
+    total = ends.groupby(keys, sort=False)[["epoch", "train_s", "measure_s"]].sum()
+    return pd.DataFrame(
+        {
+            "retraining": total["epoch"] - last["epoch"],
+            "epochs": total["epoch"] + last["warmup_epochs"],
+            "seconds": total["train_s"] + total["measure_s"],
+            "measuring": total["measure_s"],
+            "accuracy": last["test_accuracy"],
+            "validation": last["validation_accuracy"],
+            "density": last["density"],
+            "overlap": last["overlap"],
+        }
+    ).reset_index()
+
+
+def half_width(values: Sequence[float] | pd.Series, confidence: float = 0.95) -> float:
+    """Return half the width of the confidence interval of a mean; NaN for fewer than two values.
+
+    Source: Student's t.
+
+    Args:
+        values: one per seed.
+        confidence: of the two-sided interval, in (0, 1).
+
+    >>> round(half_width([1.0, 2.0, 3.0]), 3)
+    2.484
+    """
+    n = len(values)
+    if n < 2:
+        return float("nan")
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(values))
+
+
+def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Compare each rule with full retraining of its family and seed.
+
+    Source: the non-inferiority test on paired differences, one-sided at 5 %.
+
+    Args:
+        runs: as `final` gives them.
+        margin: the loss of accuracy that is tolerated, > 0; fixed before the runs are looked at.
+
+    Returns:
+        One line per (family, rule): ``seeds``; ``loss``: mean accuracy of full retraining less that
+        of the rule; ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies
+        within the margin; ``saving``: how many times fewer epochs in all, and
+        ``saving_retraining``: without warm-up and last level.
+    """
+    wide = _with_full(runs)
+    lines = []
+    for (family, rule), group in wide.groupby(["family", "rule"], sort=False):
+        loss = group["accuracy_full"] - group["accuracy"]
+        worst = loss.mean() + half_width(loss, 0.9)
+        lines.append(
+            {
+                "family": family,
+                "rule": rule,
+                "seeds": len(group),
+                "loss": loss.mean(),
+                "worst_loss": worst,
+                "non_inferior": bool(worst < margin),
+                "saving": group["epochs_full"].sum() / group["epochs"].sum(),
+                "saving_retraining": _ratio(
+                    group["retraining_full"].sum(), group["retraining"].sum()
+                ),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else float("inf")
+
+
+def _with_full(runs: pd.DataFrame) -> pd.DataFrame:
+    full = runs[runs["rule"] == FULL].drop(columns="rule")
+    return runs.merge(full, on=["family", "seed"], suffixes=("", "_full"))
+
+
+def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
+    """Compare each rule with a fixed number of epochs per level that costs the same.
+
+    Source: ours; the control that the published comparison lacks.
+
+    The controls and full retraining of the same family and seed make a curve of accuracy against
+    retraining epochs, interpolated linearly in log(1 + epochs); a rule is held against that curve
+    at its own epochs.
+
+    Args:
+        runs: as `final` gives them.
+        control: how the names of the fixed rules begin.
+
+    Returns:
+        One line per (family, rule) that is no control: ``gain``: mean accuracy above the curve;
+        ``half_width`` of its 95 % interval; ``beats``: whether the interval lies above 0.
+    """
+    lines = []
+    for family, group in runs.groupby("family", sort=False):
+        is_control = group["rule"].str.startswith(control) | (group["rule"] == FULL)
+        curves = {
+            seed: points.sort_values("retraining")
+            for seed, points in group[is_control].groupby("seed")
+        }
+        for rule, tried in group[~is_control].groupby("rule", sort=False):
+            gains = [
+                run.accuracy
+                - np.interp(
+                    np.log1p(run.retraining),
+                    np.log1p(curves[run.seed]["retraining"]),
+                    curves[run.seed]["accuracy"],
+                )
+                for run in tried.itertuples()
+                if run.seed in curves
+            ]
+            width = half_width(gains)
+            gain = float(np.mean(gains)) if gains else float("nan")
+            lines.append(
+                {
+                    "family": family,
+                    "rule": rule,
+                    "seeds": len(gains),
+                    "gain": gain,
+                    "half_width": width,
+                    "beats": bool(gain - width > 0),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def front(points: pd.DataFrame, cost: str = "retraining", worth: str = "accuracy") -> pd.DataFrame:
+    """Return the points that no other beats: none is as cheap and better, or as good and cheaper.
+
+    Source: Pareto.
+
+    Args:
+        points: one line each.
+        cost, worth: names of columns.
+
+    >>> points = pd.DataFrame({"retraining": [1, 2, 3], "accuracy": [0.5, 0.4, 0.6]})
+    >>> front(points)["retraining"].tolist()
+    [1, 3]
+    """
+    ordered = points.sort_values([cost, worth], ascending=[True, False])
+    best = ordered[worth].cummax().shift(fill_value=-np.inf)
+    return ordered[ordered[worth] > best]
+
+
+def rank_correlation(a: Sequence[float] | pd.Series, b: Sequence[float] | pd.Series) -> float:
+    """Return Spearman's rank correlation of the pairs that are complete; NaN for fewer than three.
+
+    Source: Spearman 1904.
+
+    >>> rank_correlation([1.0, 2.0, 3.0, float("nan")], [1.0, 4.0, 9.0, 0.0])
+    1.0
+    """
+    x, y = np.asarray(a, float), np.asarray(b, float)
+    complete = np.isfinite(x) & np.isfinite(y)
+    x, y = x[complete], y[complete]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def fit_decay(epochs: Sequence[float], distances: Sequence[float]) -> dict[str, float]:
+    """Fit the geometric model D(t) = c λ^t + φ of a flow distance within a level.
+
+    Source: T5.3; least squares, 0 < λ < 1, φ >= 0; a negative c means that the distance grows.
+
+    Args:
+        epochs: times of at least four checks.
+        distances: the distance at each.
+
+    Returns:
+        ``c``, ``rate`` (λ per epoch), ``floor`` (φ), and ``explained``: the fraction of the
+        variance that the model explains, at most 1.
+
+    Raises:
+        ValueError: fewer than four checks, or distances that are not finite.
+
+    >>> t = np.arange(6.0)
+    >>> {k: round(v, 2) for k, v in fit_decay(t, 2 * 0.5**t + 1).items()}
+    {'c': 2.0, 'rate': 0.5, 'floor': 1.0, 'explained': 1.0}
+    """
+    t, d = np.asarray(epochs, float), np.asarray(distances, float)
+    if len(t) < 4 or not np.isfinite(d).all():
+        raise ValueError("a decay is fitted to at least four finite distances")
+
+    def model(t: np.ndarray, c: float, rate: float, floor: float) -> np.ndarray:
+        return c * rate**t + floor
+
+    spread = max(float(np.ptp(d)), 1e-12)
+    bounds = ([-10 * spread, 1e-6, 0.0], [10 * spread, 1 - 1e-6, float(d.max()) + spread])
+    fits = []
+    for rate in (0.1, 0.5, 0.9):
+        start = [np.clip(d[0] - d[-1], -9 * spread, 9 * spread), rate, max(float(d[-1]), 1e-9)]
+        found, _ = optimize.curve_fit(model, t, d, start, bounds=bounds, max_nfev=5000)
+        fits.append((float(((model(t, *found) - d) ** 2).sum()), found))
+    error, (c, rate, floor) = min(fits, key=lambda fit: fit[0])
+    variance = float(((d - d.mean()) ** 2).sum())
+    explained = 1 - error / variance if variance else 1.0
+    return {"c": float(c), "rate": float(rate), "floor": float(floor), "explained": explained}
