@@ -46,8 +46,8 @@ class Stop:
         mask_distance: how much the next mask has changed; see `Config.spacing`.
         to_end: distance of the next mask to that after the whole budget; only of what is watched.
         overlap: fraction of the watched rule's final weights that the final network also kept.
-        train_s: seconds of training in this level.
-        measure_s: seconds of measuring what the rule reads in this level.
+        train_s: processor seconds of training in this level, over all threads.
+        measure_s: processor seconds of measuring what the rule reads in this level.
     """
 
     rule: str
@@ -141,14 +141,14 @@ class _Look:
 
     def need(self, reads: frozenset[str]) -> None:
         for what in sorted(reads - self.seconds.keys()):
-            started = time.perf_counter()
+            started = time.process_time()
             if what == "mask":
                 self.changed = self.run.mask_change(self.step)
             elif what == "accuracy":
                 self.accuracy = self.run.monitor.accuracy()
             elif what == "gradient" or len(self.run.masks) > 1:
                 self.flows[what] = self.run.monitor.flow(what, self.run.masks)
-            self.seconds[what] = time.perf_counter() - started
+            self.seconds[what] = time.process_time() - started
 
     def check(self, reference: Measured | None) -> Check:
         epoch = self.step / self.run.steps_per_epoch
@@ -194,9 +194,9 @@ class _Tree:
         checks: dict[str, list[Check]] = {name: [] for name in before}
         measure_s = dict.fromkeys(before, 0.0)
         branches: list[tuple[list[str], Masks]] = []
-        train_s, started = 0.0, time.perf_counter()
+        train_s, started = 0.0, time.process_time()
         for step, _ in run.train_level(level, is_last):
-            train_s += time.perf_counter() - started
+            train_s += time.process_time() - started
             look = _Look(run, step, level)
             for name, rule in waiting.items():
                 look.need(rule.reads)
@@ -218,7 +218,7 @@ class _Tree:
                 del waiting[name]
             if not waiting:
                 break
-            started = time.perf_counter()
+            started = time.process_time()
         if level == 0 and over:
             self._take_reference("trained")
         if over and self.watched in branches[-1][0]:

@@ -26,6 +26,7 @@ STOPS = (
     "budget",
     "accuracy",
     "loss",
+    "twice-loss",
     "information",
     "gradient",
     "small-gradient",
@@ -173,7 +174,7 @@ def stop_rule(config: Config, target: float, loss: float = 0.0) -> Rule:
     Args:
         config: its ``stop`` is a name, or already a rule, which is returned as it is.
         target: validation accuracy of the reference network, for "accuracy".
-        loss: training loss of the reference network, for "loss".
+        loss: training loss of the reference network, for "loss" and "twice-loss".
 
     Raises:
         ValueError: an unknown name.
@@ -194,6 +195,7 @@ def stop_rule(config: Config, target: float, loss: float = 0.0) -> Rule:
         "budget": FixedEpochs(config.epochs),
         "accuracy": ReachAccuracy(target),
         "loss": ReachLoss(loss),
+        "twice-loss": ReachLoss(loss, times=2),
         "information": FlowConsistency("information", config.epsilon, relative),
         "gradient": FlowConsistency("gradient", config.epsilon, relative),
         "small-gradient": SmallGradient(config.epsilon),

@@ -16,6 +16,9 @@ from scipy import optimize, stats
 from . import records
 
 FULL = "full"
+VERDICT = ["family", "rule", "seeds", "loss", "worst_loss", "non_inferior"]
+VERDICT += ["saving", "saving_retraining"]
+GAIN = ["family", "rule", "seeds", "gain", "half_width", "beats"]
 
 
 def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
@@ -31,8 +34,7 @@ def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
         FileNotFoundError: no results there.
         ValueError: damaged ones.
     """
-    cloned = Path(__file__).parent.parent / "book" / "results"
-    folder = Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned) / table
+    folder = _results(root) / table
     runs = sorted(path.parent for path in folder.glob(f"*/{records.RUN}"))
     if not runs:
         raise FileNotFoundError(
@@ -63,6 +65,23 @@ def download_link(table: pd.DataFrame, name: str) -> str:
     return f'<a download="{name}" href="data:text/csv;base64,{content}">{name}</a>'
 
 
+def tables(root: Path | str | None = None) -> list[str]:
+    """Return the names of the tables that `read` can read, in alphabetical order.
+
+    Source: `read`.
+
+    Args:
+        root: as for `read`.
+    """
+    folders = _results(root).glob(f"*/*-*/{records.RUN}")
+    return sorted({run.parent.parent.name for run in folders} - {"first", "neighbours"})
+
+
+def _results(root: Path | str | None) -> Path:
+    cloned = Path(__file__).parent.parent / "book" / "results"
+    return Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned)
+
+
 def final(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line per run: what the final network is worth, and what it cost.
 
@@ -73,14 +92,14 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         family, rule, seed; ``retraining``: epochs of the levels before the last, which a stop rule
-        can save; ``epochs``: with the warm-up and the last level; ``seconds`` of training and of
-        measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on the test
-        set, ``validation``, ``density``, ``overlap`` of the final network.
+        can save; ``epochs``: with the warm-up and the last level; ``seconds``: processor time of
+        training and of measuring what the rule reads, in ``measuring`` the latter alone;
+        ``accuracy`` on the test set, ``validation``, ``density``, ``overlap`` of the final network.
     """
     keys = ["family", "rule", "seed"]
     ends = rows[rows["stopped"]].sort_values([*keys, "level"])
     last = ends.groupby(keys, sort=False).tail(1).set_index(keys)
-    total = ends.groupby(keys, sort=False)[["epoch", "train_s", "measure_s"]].sum()
+    total = ends.groupby(keys, sort=False)[["epoch", "train_s", "measure_s"]].sum(min_count=1)
     return pd.DataFrame(
         {
             "retraining": total["epoch"] - last["epoch"],
@@ -128,7 +147,9 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         within the margin; ``saving``: how many times fewer epochs in all, and
         ``saving_retraining``: without warm-up and last level.
     """
-    wide = _with_full(runs)
+    full = runs[runs["rule"] == FULL].drop(columns="rule")
+    others = runs[runs["rule"] != FULL]
+    wide = others.merge(full, on=["family", "seed"], suffixes=("", "_full"))
     lines = []
     for (family, rule), group in wide.groupby(["family", "rule"], sort=False):
         loss = group["accuracy_full"] - group["accuracy"]
@@ -147,16 +168,11 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
                 ),
             }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=VERDICT)
 
 
 def _ratio(a: float, b: float) -> float:
     return a / b if b else float("inf")
-
-
-def _with_full(runs: pd.DataFrame) -> pd.DataFrame:
-    full = runs[runs["rule"] == FULL].drop(columns="rule")
-    return runs.merge(full, on=["family", "seed"], suffixes=("", "_full"))
 
 
 def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
@@ -166,7 +182,7 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
 
     The controls and full retraining of the same family and seed make a curve of accuracy against
     retraining epochs, interpolated linearly in log(1 + epochs); a rule is held against that curve
-    at its own epochs.
+    at its own epochs, on the seeds where at least three controls are there and enclose it.
 
     Args:
         runs: as `final` gives them.
@@ -192,7 +208,7 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
                     curves[run.seed]["accuracy"],
                 )
                 for run in tried.itertuples()
-                if run.seed in curves
+                if _encloses(curves.get(run.seed), run.retraining)
             ]
             width = half_width(gains)
             gain = float(np.mean(gains)) if gains else float("nan")
@@ -206,7 +222,13 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
                     "beats": bool(gain - width > 0),
                 }
             )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=GAIN)
+
+
+def _encloses(curve: pd.DataFrame | None, epochs: float) -> bool:
+    if curve is None or len(curve) < 3:
+        return False
+    return bool(curve["retraining"].min() <= epochs <= curve["retraining"].max())
 
 
 def front(points: pd.DataFrame, cost: str = "retraining", worth: str = "accuracy") -> pd.DataFrame:

@@ -162,21 +162,28 @@ class ReachLoss:
 
     Args:
         target: loss in nats, >= 0; infinite if the network it is taken from was never trained.
+        times: train so many times as long as it took to get there, >= 1.
 
-    >>> ReachLoss(0.5).stop([Check(0.0), Check(1.0, train_loss=0.4)])
-    True
+    >>> rule = ReachLoss(0.5, times=2)
+    >>> first, second = Check(1.0, train_loss=0.4), Check(2.0, train_loss=0.6)
+    >>> rule.stop([first]), rule.stop([first, second])
+    (False, True)
     """
 
     target: float
+    times: float = 1.0
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
         if not self.target >= 0:
             raise ValueError(f"target must be a loss of at least 0, not {self.target}")
+        if not 1 <= self.times < math.inf:
+            raise ValueError(f"times must be a number of at least 1, not {self.times}")
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the last training loss is at most the target."""
-        return _trained(checks) and checks[-1].train_loss <= self.target
+        """Say whether the target was reached, long enough ago."""
+        reached = (c.epoch for c in checks if c.epoch > 0 and c.train_loss <= self.target)
+        return checks[-1].epoch >= self.times * next(reached, math.inf)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ RULES = {
     "trained information": {"stop": "information", "epsilon": 0.6, "reference": "trained"},
     "absolute": {"stop": "information", "epsilon": 0.03, "absolute": True},
     "loss": {"stop": "loss"},
+    "twice": {"stop": "twice-loss"},
     "gradient": {"stop": "gradient", "epsilon": 0.4},
     "small gradient": {"stop": "small-gradient", "epsilon": 0.4},
     "mask": {"stop": "mask", "epsilon": 0.05, "patience": 1},

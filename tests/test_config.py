@@ -180,6 +180,7 @@ def test_an_unknown_field_is_refused():
         ("gradient", FlowConsistency("gradient", 0.3, relative=True)),
         ("small-gradient", SmallGradient(0.3)),
         ("loss", ReachLoss(0.0)),
+        ("twice-loss", ReachLoss(0.0, times=2)),
         ("mask", MaskStability(0.3, 4)),
         ("patience", Patience(4)),
     ],

@@ -33,7 +33,16 @@ FAST = {
     "probe_size": 100,
     "device": "cpu",
 }
-RULES = ["budget", "accuracy", "loss", "information", "gradient", "small-gradient", "mask"]
+RULES = [
+    "budget",
+    "accuracy",
+    "loss",
+    "twice-loss",
+    "information",
+    "gradient",
+    "small-gradient",
+    "mask",
+]
 RULES += ["patience"]
 
 
@@ -230,7 +239,7 @@ def test_no_rule_trains_a_level_beyond_its_budget(stop):
     rows = rows_of(stop=stop, epsilon=1e-300, patience=50, epochs=1.5, check_steps=4)
     for row in last_of_levels(rows):
         assert row.epoch <= 1.5
-        assert row.epoch == 1.5 or "accuracy" in stop
+        assert row.epoch == 1.5 or "loss" in stop or "accuracy" in stop
 
 
 def test_a_rule_that_never_stops_ends_at_the_budget():
@@ -256,15 +265,17 @@ def test_one_more_rule_never_delays_the_first_level():
 
 
 def test_the_loss_rule_stops_where_the_loss_at_the_end_of_the_warm_up_is_reached():
-    options = {"epochs": 4, "levels": 3, "warmup_epochs": 2, "check_steps": 2}
-    _, _, rows = pruned(stop="loss", **options)
-    _, _, warming = pruned(levels=0, warmup_epochs=0, final_epochs=0, epochs=0)
-    ended = last_of_levels(rows)[:-1]
-    assert {row.epoch for row in ended} > {4.0} or {row.epoch for row in ended} != {4.0}
-    stopped_early = [row.train_loss for row in ended if row.epoch < 4]
-    went_on = [row.train_loss for row in rows if row.level < 3 and not row.stopped and row.epoch]
-    assert max(stopped_early) < min(went_on)
-    assert warming[0].epoch == 0
+    options = {"batch_size": 10, "epochs": 4, "warmup_epochs": 4, "check_steps": 1}
+    _, _, rows = pruned(stop="loss", levels=3, **options)
+    splits = data.Split(*cloud()), data.Split(*cloud(30, seed=1))
+    run = imp.Run(small_mlp(), *splits, None, Config(device="cpu", **options))
+    run.warm_up()
+    seen = {True: 0, False: 0}
+    for row in rows:
+        if row.level < 3 and 0 < row.epoch < 4:
+            assert row.stopped == (row.train_loss <= run.loss)
+            seen[row.stopped] += 1
+    assert min(seen.values()) > 0
 
 
 def test_a_loss_of_an_untrained_network_is_reached_at_once():
@@ -296,8 +307,8 @@ def test_pruning_ends_at_the_final_density_and_the_level_that_is_there_is_the_la
 
 def test_sap_never_goes_below_the_final_density():
     for scope in ("layerwise", "global"):
-        rows = rows_of(amount="sap", levels=30, epochs=0, final_density=0.35, scope=scope)
-        assert 0.349 < rows[-1].density < 0.36
+        rows = rows_of(amount="sap", levels=30, epochs=0, final_density=0.6, scope=scope)
+        assert rows[-1].density == pytest.approx(0.6, abs=1e-3)
         assert rows[-1].level < 30
 
 
