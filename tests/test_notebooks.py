@@ -250,7 +250,15 @@ def test_the_first_cell_gives_the_title_and_the_question_and_opens_in_colab(note
     assert first.source.startswith("# ")
     assert "?" in first.source
     assert f"{badge}({link})" in first.source
-    assert install.source == f'%pip install -q "infcop-lite @ git+https://github.com/{slug}"'
+    first_line, *rest = install.source.splitlines()
+    assert first_line == f'%pip install -q "infcop-lite @ git+https://github.com/{slug}"'
+    if "evidence.read" in " ".join(cell.source for cell in read(notebook).cells):
+        assert rest == [
+            f"!git clone -q --depth 1 https://github.com/{slug} clone",
+            "%env INFCOP_RESULTS_DIR=clone/book/results",
+        ]
+    else:
+        assert rest == []
     assert tags(install) >= {"skip-execution", "remove-cell"}
 
 

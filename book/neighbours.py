@@ -1,0 +1,292 @@
+"""Neighbours of the method on the same networks, data, seeds and snapshots: a row for each run.
+
+python book/neighbours.py mlp convnet    what is under book/results/neighbours is skipped
+
+Every method gets the settings of book/experiments.py and, unless it prescribes otherwise, the last
+level's training there. Most spend as many epochs in all as iterative pruning with one epoch per
+level (k = 1). What each takes over from its source, and what not, its docstring says.
+"""
+
+import argparse
+import math
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from experiments import RESULTS, SHARED
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from infcop_lite import data, models, records
+from infcop_lite.compacting import compact, cost
+from infcop_lite.config import Config
+from infcop_lite.masks import Masks, density, full_masks, magnitude_masks, mask_distance, prunable
+from infcop_lite.run import Run, next_masks
+from infcop_lite.sweep import die_with_parent
+from infcop_lite.train import threads
+
+SEEDS = {"mlp": range(5), "convnet": range(3)}
+
+
+class Quantised(nn.Module):
+    """A network that rounds its weights, but not what else it holds, once ``bits`` is below 32.
+
+    The gradient passes straight through; training moves, and pruning ranks, the weights behind.
+    The step is that of LSQ, arXiv:1902.08153, times the one of ``factors`` that errs least.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.bits, self.factors = net, 32, [1.0]
+
+    def forward(self, inputs: Tensor) -> Any:
+        weights = {} if self.bits == 32 else self.rounded()
+        return functional_call(self.net, weights, (inputs,))
+
+    def rounded(self) -> dict[str, Tensor]:
+        """Return name -> weight as it is used."""
+        most, rounded = 2 ** (self.bits - 1) - 1, {}
+        for name, weight in prunable(self.net).items():
+            mean = weight.detach().abs().sum() / weight.count_nonzero().clamp_min(1)
+            step, zero = (2 * mean / most**0.5).clamp_min(1e-12), torch.tensor(0, dtype=torch.int32)
+            tries = [
+                torch.fake_quantize_per_tensor_affine(weight, step * factor, zero, -most, most)
+                for factor in self.factors
+            ]
+            rounded[name] = min(tries, key=lambda t: float((t - weight).detach().norm()))
+        return rounded
+
+
+class Trial:
+    """A warmed-up run of the shared settings with some changed; it counts epochs and seconds."""
+
+    def __init__(self, config: Config, **changes: Any) -> None:
+        c = replace(config, **{"spacing": "even", "final_epochs": config.last_epochs, **changes})
+        splits = data.load(c.data, subset=c.subset, seed=c.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(c.seed)
+            self.model = Quantised(models.build(c.model, splits))
+        self.run = Run(self.model, splits.train, splits.validation, splits.test, c)
+        self.run.warm_up()
+        self.seconds, self.structured = 0.0, False
+        self.steps = round(c.warmup_epochs * self.run.steps_per_epoch)
+
+    def train(self, level: int, is_last: bool = False) -> Iterator[float]:
+        """Train from where the network is, and yield the progress at each check, from 0 to 1."""
+        before, started = 0, time.perf_counter()
+        for step, _ in self.run.train_level(level, is_last):
+            self.seconds += time.perf_counter() - started
+            self.steps, before = self.steps + step - before, step
+            yield step / max(1, self.run.budget(is_last))
+            started = time.perf_counter()
+
+    def finish(self) -> "Trial":
+        """Train the final network; its data come in the order of the last level everywhere else."""
+        for _ in self.train(num_levels(self.run.config), is_last=True):
+            pass
+        return self
+
+    def row(self) -> dict[str, Any]:
+        """Return what the trial came to; accuracies in [0, 1], fractions of the dense network."""
+        run, masks = self.run, self.run.masks
+        bits, kept, example = self.model.bits, density(masks), run.train.inputs[:1]
+        units = [mask.flatten(1).any(1) for mask in [*masks.values()][:-1]]
+        bare = {name.removeprefix("net."): mask for name, mask in masks.items()}
+        net, compacted = self.model.net, compact(self.model.net, bare)
+        return {
+            "epochs": self.steps / run.steps_per_epoch,
+            "seconds": self.seconds,
+            "density": kept,
+            "filters": sum(int(u.sum()) for u in units) / sum(len(u) for u in units),
+            "flops": cost(compacted, example)["num_flops"] / cost(net, example)["num_flops"],
+            "bits": bits,
+            "size": (kept * bits + (0 if self.structured else 1)) / 32,
+            "test_accuracy": run.test_accuracy(),
+            "validation_accuracy": run.monitor.accuracy(),
+        }
+
+
+def num_levels(config: Config) -> int:
+    """Return how many levels the loop trains before the last: its epochs with k = 1."""
+    assert config.final_density is not None
+    return math.ceil(math.log(config.final_density) / math.log1p(-config.fraction))
+
+
+def last_masks(run: Run) -> Masks:
+    """Return the masks of the last level if all levels pruned the present weights (T5.4)."""
+    before, run.masks = run.masks, full_masks(run.model)
+    while not run.is_sparse_enough():
+        run.masks = next_masks(run.model, run.masks, run.config)
+    last, run.masks = run.masks, before
+    return last
+
+
+def gradual(config: Config, cycles: int) -> Trial:
+    """Prune while training, along a cubic schedule, from dense again in every cycle.
+
+    Source: Srinivas et al. 2022, arXiv:2202.01290: what a cycle pruned may grow back in the next.
+    The schedules are ours, also of the learning rate. One cycle is gradual pruning, the control.
+    """
+    trial = Trial(config, epochs=num_levels(config) / cycles, anneal="always")
+    run, final = trial.run, config.final_density
+    assert final is not None
+    for cycle in range(cycles):
+        run.masks = full_masks(run.model)
+        for progress in trial.train(cycle):
+            target = final + (1 - final) * (1 - progress) ** 3
+            fraction = max(0.0, 1 - target / density(run.masks))
+            run.masks = magnitude_masks(run.model, run.masks, fraction)
+    return trial.finish()
+
+
+def filter_masks(run: Run, share: float) -> Masks:
+    """Keep that share of each layer's filters (units), the largest in L1 norm, and who hears them.
+
+    The outputs of the last layer, the classes, all stay.
+    """
+    weights, masks = prunable(run.model), Masks()
+    heard = torch.ones(next(iter(weights.values())).shape[1], dtype=torch.bool)
+    for name, weight in weights.items():
+        number = len(weight) if len(masks) == len(weights) - 1 else round(share * len(weight))
+        norms = (weight.detach() * run.masks[name]).abs().flatten(1).sum(1)
+        kept = torch.zeros(len(weight), dtype=torch.bool)
+        kept[norms.argsort(descending=True, stable=True)[: max(1, number)]] = True
+        heard = heard.repeat_interleave(weight.shape[1] // len(heard))  # where maps are flattened
+        both = kept[:, None] & heard
+        masks[name] = both.reshape(*both.shape, *[1] * (weight.dim() - 2)).expand_as(weight).clone()
+        heard = kept
+    return masks
+
+
+def filters(config: Config, share: float | None = None) -> Trial:
+    """Prune filters while training, by an equal factor every epoch; nothing is rewound.
+
+    Source: Roy, Panda, Srinivasan & Raghunathan 2020, arXiv:2003.02800, with their L1 norm. The
+    share to keep, of every layer; as many as fit in the final density unless given.
+    """
+    trial = Trial(config, epochs=num_levels(config), check_steps=None)
+    run, trial.structured = trial.run, True
+    if share is None:
+        final, tries = config.final_density or 1.0, (n / 200 for n in range(200, -1, -1))
+        share = next(s for s in tries if density(filter_masks(run, s)) <= final)
+    for progress in trial.train(0):
+        run.masks = filter_masks(run, share**progress)
+    return trial.finish()
+
+
+def quantised(config: Config, bits: int, jointly: bool) -> Trial:
+    """Prune level by level with k = 1, and round the weights: in all levels, or only at the end.
+
+    Source: the joint training of Yu, Wu, Klopp, Chen & Chien 2020, arXiv:2010.01892, in our loop:
+    magnitudes in place of their Taylor score, and no separate stage for quantisation.
+    """
+    trial, level = Trial(config, epochs=1), 0
+    run, trial.model.bits = trial.run, bits if jointly else 32
+    while not run.is_sparse_enough():
+        for _ in trial.train(level):
+            pass
+        run.rewind(next_masks(run.model, run.masks, run.config))
+        level += 1
+    trial.finish()
+    trial.model.bits = bits
+    if not jointly:
+        trial.model.factors = [n / 20 for n in range(2, 41)]
+    return trial
+
+
+def early_bird(config: Config, of_kept: bool, epsilon: float = 0.1, queue: int = 5) -> Trial:
+    """Train densely until the final mask rests, prune once, train on.
+
+    Source: You et al. 2020, arXiv:1909.11957: all of the last five distances between masks of
+    consecutive epochs are below 0.1. Theirs counts all weights, which at a final density below
+    0.05 no pair of masks can violate; ``of_kept`` counts in units of the most that can differ.
+    """
+    trial = Trial(config, epochs=num_levels(config), check_steps=None)
+    drawn: list[Masks] = []
+    for _ in trial.train(0):
+        drawn = [*drawn[-queue:], last_masks(trial.run)]
+        most = 2 * density(drawn[-1]) if of_kept else 1.0
+        distances = [mask_distance(a, b) / most for a, b in pairwise(drawn)]
+        if len(distances) == queue and max(distances) < epsilon:
+            break
+    trial.run.masks = drawn[-1]
+    return trial.finish()
+
+
+def one_shot(config: Config, like: float, before: float = 0.0) -> Trial:
+    """Prune once and rewind; spend the epochs of all levels with k = ``like`` on one network.
+
+    Source: the control. The fraction ``before`` is spent on the dense network, the rest after.
+    """
+    levels = num_levels(config) * like
+    after = config.last_epochs + (1 - before) * levels
+    trial = Trial(config, epochs=before * levels, final_epochs=after)
+    for _ in trial.train(0):
+        pass
+    trial.run.rewind(last_masks(trial.run))
+    return trial.finish()
+
+
+METHODS: dict[str, tuple[Callable[..., Trial], dict[str, Any]]] = {
+    "cyclical": (gradual, {"cycles": 3}),
+    "gradual": (gradual, {"cycles": 1}),
+    "filters": (filters, {}),
+    "filters-0.2": (filters, {"share": 0.2}),
+    "quantised-4": (quantised, {"bits": 4, "jointly": True}),
+    "quantised-2": (quantised, {"bits": 2, "jointly": True}),
+    "rounded-4": (quantised, {"bits": 4, "jointly": False}),
+    "rounded-2": (quantised, {"bits": 2, "jointly": False}),
+    "early-bird": (early_bird, {"of_kept": False}),
+    "early-bird-kept": (early_bird, {"of_kept": True}),
+    "one-shot-0.25": (one_shot, {"like": 0.25}),
+    "one-shot-1": (one_shot, {"like": 1}),
+    "one-shot-1-trained": (one_shot, {"like": 1, "before": 0.5}),
+    "one-shot-full": (one_shot, {"like": 8}),
+}
+
+
+def run_method(name: str, config: Config) -> dict[str, Any]:
+    """Return the row of one method under one config."""
+    method, options = METHODS[name]
+    with threads(config.threads):
+        row = {"method": name, "seed": config.seed, **method(config, **options).row()}
+    return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+def run_folder(table: str, name: str, seed: int) -> float:
+    """Run one method on one seed, unless it is there; return the seconds that took."""
+    own = {"seed": seed, "threads": 1, "device": "cpu", "monitor": False}
+    config = Config(**{**SHARED[table], **own})  # type: ignore[arg-type]
+    folder = RESULTS / "neighbours" / f"{table}-{name}-{seed}"
+    settings = asdict(config) | {"method": name, **METHODS[name][1]}
+    if records.begin(folder, settings):
+        return 0.0
+    started, command = time.perf_counter(), f"python book/neighbours.py {table}"
+    rows = [run_method(name, config)]
+    seconds = time.perf_counter() - started
+    records.save(folder, settings, rows, command, finished=True, seconds=seconds)
+    return seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the runs missing in results/neighbours.")
+    parser.add_argument("tables", nargs="+", choices=SEEDS)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    jobs = [(t, name, seed) for t in options.tables for seed in SEEDS[t] for name in METHODS]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawn, die_with_parent) as pool:
+        futures = {pool.submit(run_folder, *job): job for job in jobs}
+        for future in as_completed(futures):
+            print(*futures[future], f"{future.result():.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
