@@ -23,8 +23,10 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-results: .venv/.installed  ## make the runs missing under book/results (hours; ONLY="mlp convnet" some of them), redraw the overview
-	$(BIN)/python book/overview.py
+results: .venv/.installed  ## make the runs missing under book/results (hours; ONLY="mlp convnet" some), redraw the overview
+	$(BIN)/python book/experiments.py $(ONLY)
+	$(if $(ONLY),,$(BIN)/python book/neighbours.py mlp convnet)
+	$(if $(ONLY),,$(BIN)/python book/overview.py)
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
 	$(BIN)/python benchmarks/bench.py

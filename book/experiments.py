@@ -77,6 +77,13 @@ CORE = (
     *("information 0.5, warmup", "information 0.5, trained", "gradient 0.5, trained"),
 )
 ENDS = {name: EVERYTHING[name] for name in ("k = 0", "k = 1")}
+FEW = OURS | {
+    name: EVERYTHING[name]
+    for name in (
+        *("k = 0", "k = 0.5", "k = 1", "k = 2", "accuracy"),
+        *("information 0.11, published", "information 0.5, trained"),
+    )
+}
 DEEPER = (
     *("k = 0.125", "k = 4", "mask 0.2", "information 1, warmup", "information 1, trained"),
     *("gradient 0.5, warmup", "gradient 1, trained"),
@@ -112,8 +119,8 @@ SAP_ONE = {"amount": "sap", "p": 1.0, "q": 2.0, "scope": "global"}
 SHARED = {
     "mlp": MNIST | {"model": "mlp", "epochs": 8},
     "convnet": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
-    "lenet5": MNIST | {"model": "lenet5", "epochs": 8},
-    "resnet20": CIFAR | {"model": "resnet20", "subset": 10_000, "check_steps": 9, "epochs": 8},
+    "lenet5": MNIST | {"model": "lenet5", "epochs": 8, "fraction": 0.36},
+    "resnet20": CIFAR | {"model": "resnet20", "subset": 10_000, "check_steps": 9, "epochs": 4},
 }
 
 
@@ -143,7 +150,7 @@ TABLES = {
         "fixed": Family({}, core("k = 4"), range(5)),
         **budgets(range(2), 2, 4),
     },
-    "resnet20": {"fixed": Family({}, core(), range(3))},
+    "resnet20": {"fixed": Family({}, FEW, range(2))},
 }
 
 

@@ -16,9 +16,10 @@ from scipy import optimize, stats
 from . import records
 
 FULL = "full"
-VERDICT = ["family", "rule", "seeds", "loss", "worst_loss", "non_inferior"]
-VERDICT += ["saving", "saving_retraining"]
-GAIN = ["family", "rule", "seeds", "gain", "half_width", "beats"]
+RUN = {"family": str, "rule": str, "seeds": int}
+VERDICT = RUN | {"loss": float, "worst_loss": float, "non_inferior": bool}
+VERDICT |= {"saving": float, "saving_retraining": float}
+GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
 
 
 def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
@@ -91,10 +92,11 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `read` gives them.
 
     Returns:
-        family, rule, seed; ``retraining``: epochs of the levels before the last, which a stop rule
-        can save; ``epochs``: with the warm-up and the last level; ``seconds``: processor time of
-        training and of measuring what the rule reads, in ``measuring`` the latter alone;
-        ``accuracy`` on the test set, ``validation``, ``density``, ``overlap`` of the final network.
+        A table with the columns family, rule and seed, and these.
+        ``retraining``: epochs of the levels before the last, which a stop rule can save;
+        ``epochs``: with the warm-up and the last level; ``seconds``: processor time of training
+        and of measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on
+        the test set, ``validation``, ``density``, ``overlap`` of the final network.
     """
     keys = ["family", "rule", "seed"]
     ends = rows[rows["stopped"]].sort_values([*keys, "level"])
@@ -142,10 +144,11 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         margin: the loss of accuracy that is tolerated, > 0; fixed before the runs are looked at.
 
     Returns:
-        One line per (family, rule): ``seeds``; ``loss``: mean accuracy of full retraining less that
-        of the rule; ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies
-        within the margin; ``saving``: how many times fewer epochs in all, and
-        ``saving_retraining``: without warm-up and last level.
+        A table with one line for each family and rule. Its columns are
+        ``seeds``; ``loss``: mean accuracy of full retraining less that of the rule;
+        ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies within the
+        margin; ``saving``: how many times fewer epochs in all, and ``saving_retraining``: without
+        warm-up and last level.
     """
     full = runs[runs["rule"] == FULL].drop(columns="rule")
     others = runs[runs["rule"] != FULL]
@@ -168,7 +171,7 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
                 ),
             }
         )
-    return pd.DataFrame(lines, columns=VERDICT)
+    return pd.DataFrame(lines, columns=list(VERDICT)).astype(VERDICT)
 
 
 def _ratio(a: float, b: float) -> float:
@@ -189,7 +192,8 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
         control: how the names of the fixed rules begin.
 
     Returns:
-        One line per (family, rule) that is no control: ``gain``: mean accuracy above the curve;
+        A table with one line for each family and each rule that is no control. Its columns are
+        ``seeds``; ``gain``: mean accuracy above the curve;
         ``half_width`` of its 95 % interval; ``beats``: whether the interval lies above 0.
     """
     lines = []
@@ -222,7 +226,7 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
                     "beats": bool(gain - width > 0),
                 }
             )
-    return pd.DataFrame(lines, columns=GAIN)
+    return pd.DataFrame(lines, columns=list(GAIN)).astype(GAIN)
 
 
 def _encloses(curve: pd.DataFrame | None, epochs: float) -> bool:

@@ -141,8 +141,10 @@ def test_a_rule_is_held_against_fixed_epochs_of_the_same_cost():
 
 def test_verdicts_on_nothing_have_their_columns():
     table = runs(full=(64, [0.9, 0.9]))
-    assert list(evidence.paired(table, 0.01)) == evidence.VERDICT
-    assert list(evidence.against_control(table)) == evidence.GAIN
+    verdicts, gains = evidence.paired(table, 0.01), evidence.against_control(table)
+    assert list(verdicts) == list(evidence.VERDICT)
+    assert list(verdicts[verdicts["non_inferior"]]) == list(evidence.VERDICT)
+    assert list(gains[gains["beats"]]) == list(evidence.GAIN)
 
 
 def test_the_front_leaves_out_what_is_beaten_and_the_dearer_of_equals():
