@@ -26,7 +26,7 @@ class Check:
         reference_norms: flow name -> norm of the reference flow.
         gradient_norm: norm of the masked gradient.
         mask_distance: fraction of surviving weights whose fate in the next mask has changed since
-            the check before, in [0, 1].
+            the check before, or with doubling checks since half the training, in [0, 1].
 
     >>> Check(epoch=1.0, validation_accuracy=0.9).mask_distance
     nan
