@@ -45,7 +45,7 @@ class Stop:
         gradient_norm: of the surviving weights.
         mask_distance: how much the next mask has changed; see `Config.spacing`.
         to_end: distance of the next mask to that after the whole budget; only of what is watched.
-        overlap: fraction of the watched rule's final weights that the final network also kept.
+        overlap: fraction of the watched rule's final weights that this network still has.
         train_s: processor seconds of training in this level, over all threads.
         measure_s: processor seconds of measuring what the rule reads in this level.
     """
@@ -236,7 +236,7 @@ class _Tree:
             shared = {k: run.masks[k] & mask for k, mask in self.final_masks.items()}
             overlap = density(shared) / density(self.final_masks)
         distances: dict[str, Any] = {
-            f"{flow}_{kind}": distance / check.reference_norms[flow]
+            f"{flow}_{kind}": distance / (check.reference_norms[flow] or NAN)
             for kind, reference in self.references.items()
             for check in [look.check(reference)]
             for flow, distance in check.distances.items()
