@@ -22,16 +22,8 @@ from .stopping import (
 )
 from .train import OPTIMIZERS
 
-STOPS = (
-    "budget",
-    "accuracy",
-    "loss",
-    "twice-loss",
-    "information",
-    "gradient",
-    "small-gradient",
-    "mask",
-    "patience",
+STOPS = tuple(
+    "budget accuracy information gradient small-gradient mask patience twice-loss loss".split()
 )
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
 
@@ -102,7 +94,7 @@ class Config:
     )
     anneal: str = _option(
         "never",
-        "let the learning rate fall to zero, linearly, over the budget of the last level or of all",
+        "lower lr to zero, linearly, over the budget of the last level or of all",
         choices=("never", "last", "always"),
     )
     check_steps: int | None = _option(

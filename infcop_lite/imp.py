@@ -179,7 +179,9 @@ class _Imp:
 
     def _restore(self, state: State) -> None:
         self.run.snapshot = state.weights
-        self.run.rewind({name: state.masks[name] for name in self.run.masks})  # in module order
+        in_module_order = list(self.run.masks)
+        self.run.rewind(state.masks)
+        self.run.masks = {name: state.masks[name] for name in in_module_order}
         if not math.isnan(state.target):
             flows = {name: state.references[name] for name in FLOWS if name in state.references}
             self._hold(Measured(state.target, flows, state.loss))

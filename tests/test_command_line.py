@@ -126,6 +126,7 @@ def test_help_names_the_actions(call):
 @pytest.mark.parametrize("f", fields(Config), ids=lambda f: f.name)
 def test_an_option_sets_its_field_and_nothing_else(f, out):
     flag, others = "--" + f.name.replace("_", "-"), {"fraction": 0.5, "p": 0.4, "q": 0.9}
+    others |= {"final_density": 0.5}
     if isinstance(f.default, bool):
         words, value = [f"--no-{flag[2:]}" if f.default else flag], not f.default
     elif "choices" in f.metadata:
@@ -137,8 +138,8 @@ def test_an_option_sets_its_field_and_nothing_else(f, out):
         value = others.get(f.name, f.default + 0.05)
         words = [flag, str(value)]
     else:
-        value = 7
-        words = [flag, "7"]
+        value = others.get(f.name, 7)
+        words = [flag, str(value)]
     options = vars(command_line._parser().parse_args(["run", "--out", str(out), *words]))
     assert options[f.name] == value
     config = Config(**{g.name: options[g.name] for g in fields(Config)})

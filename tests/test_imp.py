@@ -266,6 +266,7 @@ def test_one_more_rule_never_delays_the_first_level():
 
 def test_the_loss_rule_stops_where_the_loss_at_the_end_of_the_warm_up_is_reached():
     options = {"batch_size": 10, "epochs": 4, "warmup_epochs": 4, "check_steps": 1}
+    options["fraction"] = 0.6  # or every level recovers at its first check
     _, _, rows = pruned(stop="loss", levels=3, **options)
     splits = data.Split(*cloud()), data.Split(*cloud(30, seed=1))
     run = imp.Run(small_mlp(), *splits, None, Config(device="cpu", **options))
