@@ -5,15 +5,15 @@ make results ONLY="mlp convnet"  some of them; what is there is skipped, what wa
 
 A folder is one network, one way to prune, one seed, and holds all stop rules: rows.csv has a row
 for each rule and level, run.json says with what settings, full.safetensors has the final masks of
-full retraining, with which the others are compared. A rule added to RULES below is the only one
-that is run the next time.
+full retraining, with which the others are compared. A rule added to EVERYTHING, or to CORE, is the
+only one that is run the next time.
 """
 
 import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,6 +116,7 @@ CIFAR = ALIKE | {"data": "cifar10", "check_steps": 18, "final_density": 0.1, "fr
 #: With gamma = 1 it has not reached the final density after 40 levels.
 SAP_HALF = {"amount": "sap", "p": 0.5, "q": 1.0, "gamma": 3.0, "scope": "global"}
 SAP_ONE = {"amount": "sap", "p": 1.0, "q": 2.0, "scope": "global"}
+ALONE = {"threads": 1, "device": "cpu", "monitor": False}
 SHARED = {
     "mlp": MNIST | {"model": "mlp", "epochs": 8},
     "convnet": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
@@ -157,8 +158,7 @@ TABLES = {
 def configs_of(table: str, family: str, seed: int) -> dict[str, Config]:
     """Return rule -> config of one folder; full retraining comes first."""
     wanted = TABLES[table][family]
-    fixed = {"seed": seed, "threads": 1, "device": "cpu", "monitor": False}
-    fixed = {**SHARED[table], **wanted.own, **fixed}
+    fixed = {**SHARED[table], **wanted.own, **ALONE, "seed": seed}
     return {name: Config(**{**fixed, **rule}) for name, rule in {FULL: {}, **wanted.rules}.items()}
 
 
@@ -202,10 +202,11 @@ def _setting(config: Config) -> str:
 
 def _rows(result: Result, config: Config) -> list[dict[str, Any]]:
     rows = [asdict(stop) | {"setting": _setting(config)} for stop in result.stops]
-    return [{k: _short(value) for k, value in row.items()} for row in rows]
+    return [{k: short(value) for k, value in row.items()} for row in rows]
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
+    """Return a number with six digits, as the tables hold them."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
@@ -229,6 +230,17 @@ def _read_masks(folder: Path, settings: Mapping[str, Any]) -> Masks | None:
     return masks
 
 
+def run_jobs(
+    run: Callable[[str, str, int], float], jobs: Sequence[tuple[str, str, int]], processes: int
+) -> None:
+    """Run jobs (table, name, seed) side by side, and print each with its seconds."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, die_with_parent) as pool:
+        futures = {pool.submit(run, *job): job for job in jobs}
+        for future in as_completed(futures):
+            print(*futures[future], f"{future.result():.0f} s", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the runs missing under book/results.")
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)}; all unless given")
@@ -242,11 +254,7 @@ def main() -> int:
         for name, family in TABLES[table].items()
         for seed in family.seeds
     ]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, spawn, die_with_parent) as pool:
-        futures = {pool.submit(run_folder, *job): job for job in jobs}
-        for future in as_completed(futures):
-            print(*futures[future], f"{future.result():.0f} s", flush=True)
+    run_jobs(run_folder, jobs, options.processes)
     return 0
 
 

@@ -9,26 +9,23 @@ level (k = 1). What each takes over from its source, and what not, its docstring
 
 import argparse
 import math
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
-from experiments import RESULTS, SHARED
+from experiments import ALONE, RESULTS, SHARED, run_jobs, short
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from infcop_lite import data, models, records
+from infcop_lite import records
 from infcop_lite.compacting import compact, cost
 from infcop_lite.config import Config
 from infcop_lite.masks import Masks, density, full_masks, magnitude_masks, mask_distance, prunable
 from infcop_lite.run import Run, next_masks
-from infcop_lite.sweep import die_with_parent
 from infcop_lite.train import threads
 
 SEEDS = {"mlp": range(5), "convnet": range(3)}
@@ -68,11 +65,9 @@ class Trial:
 
     def __init__(self, config: Config, **changes: Any) -> None:
         c = replace(config, **{"spacing": "even", "final_epochs": config.last_epochs, **changes})
-        splits = data.load(c.data, subset=c.subset, seed=c.seed)
-        with torch.random.fork_rng():
-            torch.manual_seed(c.seed)
-            self.model = Quantised(models.build(c.model, splits))
-        self.run = Run(self.model, splits.train, splits.validation, splits.test, c)
+        self.run = Run.of(c, Quantised)
+        assert isinstance(self.run.model, Quantised)
+        self.model = self.run.model
         self.run.warm_up()
         self.seconds, self.structured = 0.0, False
         self.steps = round(c.warmup_epochs * self.run.steps_per_epoch)
@@ -256,13 +251,12 @@ def run_method(name: str, config: Config) -> dict[str, Any]:
     method, options = METHODS[name]
     with threads(config.threads):
         row = {"method": name, "seed": config.seed, **method(config, **options).row()}
-    return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+    return {k: short(v) for k, v in row.items()}
 
 
 def run_folder(table: str, name: str, seed: int) -> float:
     """Run one method on one seed, unless it is there; return the seconds that took."""
-    own = {"seed": seed, "threads": 1, "device": "cpu", "monitor": False}
-    config = Config(**{**SHARED[table], **own})  # type: ignore[arg-type]
+    config = Config(**{**SHARED[table], **ALONE, "seed": seed})  # type: ignore[arg-type]
     folder = RESULTS / "neighbours" / f"{table}-{name}-{seed}"
     settings = asdict(config) | {"method": name, **METHODS[name][1]}
     if records.begin(folder, settings):
@@ -280,11 +274,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     jobs = [(t, name, seed) for t in options.tables for seed in SEEDS[t] for name in METHODS]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, spawn, die_with_parent) as pool:
-        futures = {pool.submit(run_folder, *job): job for job in jobs}
-        for future in as_completed(futures):
-            print(*futures[future], f"{future.result():.0f} s", flush=True)
+    run_jobs(run_folder, jobs, options.processes)
     return 0
 
 

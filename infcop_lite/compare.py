@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from . import data, models
 from .config import READS, Config, stop_rule
 from .masks import Masks, density, mask_distance
 from .monitor import Measured
@@ -118,12 +116,8 @@ def compare(
     for name, other in configs.items():
         if replace(other, **same) != config:
             raise ValueError(f"{name} differs in more than its stop rule")
-    splits = data.load(config.data, subset=config.subset, seed=config.seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = models.build(config.model, splits)
+    run = Run.of(config)
     with threads(config.threads):
-        run = Run(model, splits.train, splits.validation, splits.test, config)
         run.warm_up()
         tree = _Tree(run, configs, watched, final_masks)
         yield from tree.grow(0, run.masks, {name: [] for name in configs})

@@ -35,7 +35,7 @@ def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
         FileNotFoundError: no results there.
         ValueError: damaged ones.
     """
-    folder = _results(root) / table
+    folder = results_folder(root) / table
     runs = sorted(path.parent for path in folder.glob(f"*/{records.RUN}"))
     if not runs:
         raise FileNotFoundError(
@@ -74,11 +74,18 @@ def tables(root: Path | str | None = None) -> list[str]:
     Args:
         root: as for `read`.
     """
-    folders = _results(root).glob(f"*/*-*/{records.RUN}")
+    folders = results_folder(root).glob(f"*/*-*/{records.RUN}")
     return sorted({run.parent.parent.name for run in folders} - {"first", "neighbours"})
 
 
-def _results(root: Path | str | None) -> Path:
+def results_folder(root: Path | str | None = None) -> Path:
+    """Return where the tables are: ``root``, ``INFCOP_RESULTS_DIR``, or the clone's own.
+
+    Source: `read`.
+
+    Args:
+        root: wins over both if given.
+    """
     cloned = Path(__file__).parent.parent / "book" / "results"
     return Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import data, models
+from . import data
 from .config import Config, stop_rule
 from .flows import FLOWS
 from .masks import Masks, density, prunable
@@ -72,12 +72,8 @@ def run_imp(
     >>> [(row.level, row.epoch, round(row.density, 2)) for row in rows]
     [(0, 0.0, 1.0), (0, 1.0, 1.0), (1, 0.0, 0.8), (1, 1.0, 0.8)]
     """
-    splits = data.load(config.data, subset=config.subset, seed=config.seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = models.build(config.model, splits)
+    run = Run.of(config)
     with threads(config.threads):
-        run = Run(model, splits.train, splits.validation, splits.test, config)
         yield from _Imp(run).levels(state, keep)
 
 

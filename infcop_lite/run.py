@@ -5,14 +5,14 @@ It knows of levels but of no stop rule; who asks for the next check trains on.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, LRScheduler
 
-from . import data
+from . import data, models
 from .config import Config
 from .masks import (
     Masks,
@@ -100,6 +100,22 @@ class Run:
         self.loss = math.inf
         probe = self._generator(0, "probe")
         self.monitor = Monitor(self.model, self.train, self.validation, config.probe_size, probe)
+
+    @classmethod
+    def of(
+        cls, config: Config, wrap: Callable[[nn.Module], nn.Module] = lambda network: network
+    ) -> "Run":
+        """Return a run on the data and the network that a config names.
+
+        Args:
+            config: what to run.
+            wrap: called with the network; what it returns is trained in its place.
+        """
+        splits = data.load(config.data, subset=config.subset, seed=config.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            model = wrap(models.build(config.model, splits))
+        return cls(model, splits.train, splits.validation, splits.test, config)
 
     def warm_up(self) -> None:
         """Train the dense network and take the snapshot that every level rewinds to."""

@@ -18,10 +18,10 @@ MAY_IMPORT = {
     "config": {"masks", "stopping", "train"},
     "monitor": {"masks", "flows", "stopping", "data", "train"},
     "records": set(),
-    "run": {"masks", "data", "train", "config", "monitor"},
-    "imp": {"masks", "flows", "stopping", "data", "models", "train", "config", "monitor"}
+    "run": {"masks", "data", "models", "train", "config", "monitor"},
+    "imp": {"masks", "flows", "stopping", "data", "train", "config", "monitor"}
     | {"records", "run"},
-    "compare": {"masks", "stopping", "data", "models", "train", "config", "monitor", "run"},
+    "compare": {"masks", "stopping", "train", "config", "monitor", "run"},
     "evidence": {"records"},
     "compacting": {"masks"},
     "sweep": {"config", "imp", "records"},
