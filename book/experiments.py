@@ -84,6 +84,21 @@ FEW = OURS | {
         *("information 0.11, published", "information 0.5, trained"),
     )
 }
+#: For the explorer: the tolerance turned from "never fires" to "fires at once".
+GRID: dict[str, Any] = {name: rule for name, rule in CONTROLS.items() if name != "k = 4"}
+GRID |= {
+    f"{flow} {epsilon:g}, {reference}": {"stop": flow, "epsilon": epsilon, "reference": reference}
+    for flow, reference in (
+        ("information", "warmup"),
+        ("information", "trained"),
+        ("gradient", "warmup"),
+    )
+    for epsilon in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+}
+GRID |= {
+    f"mask {epsilon:g}": {"stop": "mask", "epsilon": epsilon, "patience": 1}
+    for epsilon in (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+}
 DEEPER = (
     *("k = 0.125", "k = 4", "mask 0.2", "information 1, warmup", "information 1, trained"),
     *("gradient 0.5, warmup", "gradient 1, trained"),
@@ -92,11 +107,15 @@ DEEPER = (
 
 @dataclass(frozen=True)
 class Family:
-    """One way to prune: what it changes, the rules that are compared, the seeds."""
+    """One way to prune: what it changes, the rules that are compared, the seeds.
+
+    The rows hold where each rule ended each level; with `every_check`, all its checks.
+    """
 
     own: Mapping[str, Any]
     rules: Rules
     seeds: Sequence[int]
+    every_check: bool = False
 
 
 def core(*more: str) -> Rules:
@@ -122,6 +141,8 @@ SHARED = {
     "convnet": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
     "lenet5": MNIST | {"model": "lenet5", "epochs": 8, "fraction": 0.36},
     "resnet20": CIFAR | {"model": "resnet20", "subset": 10_000, "check_steps": 9, "epochs": 4},
+    "mlp-grid": MNIST | {"model": "mlp", "epochs": 4, "fraction": 0.36},
+    "convnet-grid": CIFAR | {"model": "convnet", "subset": 10_000, "check_steps": 9, "epochs": 4},
 }
 
 
@@ -152,6 +173,8 @@ TABLES = {
         **budgets(range(2), 2, 4),
     },
     "resnet20": {"fixed": Family({}, FEW, range(2))},
+    "mlp-grid": {"fixed": Family({}, GRID, range(5), every_check=True)},
+    "convnet-grid": {"fixed": Family({}, GRID, range(3), every_check=True)},
 }
 
 
@@ -184,7 +207,8 @@ def run_folder(table: str, family: str, seed: int) -> float:
     missing = {name: config for name, config in configs.items() if name not in done}
     if not missing:
         return 0.0
-    for result in compare(missing, FULL, final_masks):
+    every_check = TABLES[table][family].every_check
+    for result in compare(missing, FULL, final_masks, every_check):
         rows += _rows(result, configs[result.rule])
         if result.rule == FULL:
             _write_masks(folder, settings, result.masks)

@@ -25,7 +25,7 @@ MAY_DIFFER = ("stop", "epsilon", "absolute", "patience", "reference", "monitor")
 
 @dataclass(frozen=True)
 class Stop:
-    """Where one rule ended one level; and, of the rule that is watched, every check before.
+    """Where one rule ended one level; of the rule that is watched, or of all, every check before.
 
     Source: ours. Accuracies are in [0, 1], losses in nats; what was not measured is NaN. Flow
     distances are in units of the reference flow's norm.
@@ -35,7 +35,7 @@ class Stop:
         level: 0 is dense; the last one has the final density.
         epoch: epochs trained in this level.
         density: fraction of the prunable weights that the level has.
-        stopped: False for the earlier checks of the rule that is watched.
+        stopped: False for the checks before.
         train_loss: since the check before.
         validation_accuracy, test_accuracy: the latter only where the level ends.
         information_warmup, information_trained, gradient_warmup, gradient_trained: distance of a
@@ -76,7 +76,7 @@ class Result:
 
     Args:
         rule: its name.
-        stops: one for each level, in order; and every check, if the rule was watched.
+        stops: one for each level, in order; and every check before, if they are kept.
         masks: of the final network.
     """
 
@@ -86,7 +86,10 @@ class Result:
 
 
 def compare(
-    configs: Mapping[str, Config], watched: str | None = None, final_masks: Masks | None = None
+    configs: Mapping[str, Config],
+    watched: str | None = None,
+    final_masks: Masks | None = None,
+    every_check: bool = False,
 ) -> Iterator[Result]:
     """Run configs that differ only in their stop rules; yield each one's result when it is whole.
 
@@ -97,6 +100,7 @@ def compare(
         watched: the rule whose every check is kept, and with whose final masks all are compared;
             its result comes first.
         final_masks: those masks, if that rule is not among the configs.
+        every_check: whether to keep every check of all rules.
 
     Raises:
         ValueError: no configs, or configs that differ in more than the rule.
@@ -119,7 +123,7 @@ def compare(
     run = Run.of(config)
     with threads(config.threads):
         run.warm_up()
-        tree = _Tree(run, configs, watched, final_masks)
+        tree = _Tree(run, configs, watched, final_masks, every_check)
         yield from tree.grow(0, run.masks, {name: [] for name in configs})
 
 
@@ -159,9 +163,10 @@ class _Tree:
         configs: Mapping[str, Config],
         watched: str | None,
         final_masks: Masks | None,
+        every_check: bool,
     ) -> None:
         self.run, self.configs, self.watched = run, configs, watched
-        self.final_masks = final_masks
+        self.final_masks, self.every_check = final_masks, every_check
         self.references: dict[str, Measured] = {}
         self._take_reference("warmup")
 
@@ -200,7 +205,7 @@ class _Tree:
             done = [name for name, rule in waiting.items() if over or rule.stop(checks[name])]
             test_accuracy = run.test_accuracy() if done else NAN
             for name in waiting:
-                if name in done or name == self.watched:
+                if name in done or name == self.watched or self.every_check:
                     look.need(READS)
                     stop = self._stop(name, level, look, train_s, measure_s[name])
                     if name in done:

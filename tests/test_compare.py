@@ -87,6 +87,18 @@ def test_the_watched_rule_comes_first_and_keeps_every_check():
     assert all(s.stopped for result in others for s in result.stops)
 
 
+def test_every_check_of_all_rules_can_be_kept():
+    """They are those of the rule alone, and the ends of the levels stay what they are."""
+    few = {name: rule for name, rule in configs().items() if name in ("full", "mask", "gradient")}
+    ends = {result.rule: result.stops for result in compare(few)}
+    for result in compare(few, every_check=True):
+        alone = [(row.level, row.epoch, row.stopped) for row in run_imp(few[result.rule])]
+        assert [(s.level, s.epoch, s.stopped) for s in result.stops] == alone
+        assert all(math.isfinite(stop.gradient_warmup) for stop in result.stops)
+        last = [(stop.level, stop.test_accuracy) for stop in result.stops if stop.stopped]
+        assert last == [(stop.level, stop.test_accuracy) for stop in ends[result.rule]]
+
+
 def test_overlap_counts_the_weights_that_full_retraining_also_kept():
     results = {r.rule: r for r in compare(configs(), "full")}
     full = torch.cat([m.flatten() for m in results["full"].masks.values()])
