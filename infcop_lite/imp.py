@@ -51,7 +51,10 @@ class State:
 
 
 def run_imp(
-    config: Config, state: State | None = None, keep: Callable[[State], None] | None = None
+    config: Config,
+    state: State | None = None,
+    keep: Callable[[State], None] | None = None,
+    look: Callable[[Row, Measured], None] | None = None,
 ) -> Iterator[Row]:
     """Run the whole method and yield one row per (level, check).
 
@@ -63,6 +66,8 @@ def run_imp(
         state: where to go on; from the start unless given. The rows that follow are the same, bit
             by bit but for their seconds, as if the run had never been interrupted.
         keep: called with the state before each level and after the last.
+        look: called at each check with its row and what was measured, the flows themselves, just
+            before the row is yielded; the reference flows are in the state that ``keep`` gets.
 
     Raises:
         ValueError: a state that is not this run's, or, like OSError, data or model not to be had.
@@ -74,7 +79,7 @@ def run_imp(
     """
     run = Run.of(config)
     with threads(config.threads):
-        yield from _Imp(run).levels(state, keep)
+        yield from _Imp(run, look).levels(state, keep)
 
 
 def prune(
@@ -125,8 +130,8 @@ def prune(
 class _Imp:
     """The method on one run: its reference, its rule, its rows."""
 
-    def __init__(self, run: Run) -> None:
-        self.started = time.perf_counter()
+    def __init__(self, run: Run, look: Callable[[Row, Measured], None] | None = None) -> None:
+        self.started, self.look = time.perf_counter(), look or (lambda row, measured: None)
         self.run, self.config = run, run.config
         self.rule = stop_rule(run.config, target=1.0)
         self.flows = [flow for flow in FLOWS if flow in self.rule.reads]
@@ -194,7 +199,9 @@ class _Imp:
             epoch = step / self.run.steps_per_epoch
             checks.append(measured.check(self.reference, epoch, changed, level))
             stopped = step >= self.run.budget(is_last) or rule.stop(checks)
-            yield self._row(level, checks[-1], loss, stopped)
+            row = self._row(level, checks[-1], loss, stopped)
+            self.look(row, measured)
+            yield row
             if stopped:
                 return
 

@@ -578,6 +578,32 @@ def test_run_imp_is_prune_on_the_named_data_and_model():
     assert told(rows, "model") == told(rows_of(), "model")
 
 
+@pytest.mark.parametrize(
+    ("options", "flow"),
+    [
+        ({"stop": "information", "epsilon": 1.0, "epochs": 4}, "information"),
+        ({"stop": "gradient", "reference": "trained"}, "gradient"),
+        ({"stop": "budget", "reference": "trained"}, "information"),
+        ({"stop": "mask", "monitor": False}, None),
+    ],
+)
+def test_whoever_looks_sees_every_check_and_the_flows_whose_distance_its_row_holds(options, flow):
+    states, looks, rows = [], [], []
+    config = Config(**{**FAST, **options})
+    for row in run_imp(config, keep=states.append, look=lambda *seen: looks.append(seen)):
+        rows.append(row)
+        assert looks[-1][0] is row  # before the row is out
+    assert len(looks) == len(rows)
+    assert told(rows) == told(run_imp(config))  # looking changes nothing
+    for row, measured in looks:
+        assert measured.accuracy == row.validation_accuracy
+        reference = states[row.level].references
+        assert math.isnan(row.flow_distance) == (not reference)
+        if reference:
+            distance = (measured.flows[flow] - reference[flow]).square().sum().sqrt().item()
+            assert distance == pytest.approx(row.flow_distance)
+
+
 # --- pruning and rewinding ---------------------------------------------------------------------
 
 

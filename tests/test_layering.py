@@ -34,6 +34,15 @@ MAY_IMPORT = {
     "theory.consistency": {"flows"},
     "theory.schedules": set(),
     "theory.selection": set(),
+    "explorer.__init__": set(),
+    "explorer.knobs": set(),
+    "explorer.thresholds": {"evidence", "explorer.knobs"},
+    "explorer.live": {"config", "imp", "explorer.knobs", "explorer.thresholds"},
+    "explorer.replay": {"masks", "config", "imp", "monitor", "records", "run", "stopping"}
+    | {"explorer.knobs"},
+    "explorer.lenses": {"flows", "theory.information", "explorer.knobs"},
+    "explorer.amounts": {"masks", "theory.amounts", "explorer.knobs"},
+    "explorer.costs": {"theory.schedules", "explorer.knobs"},
     "__init__": {"compacting", "config", "imp"},
 }
 WITHOUT_TORCH = ("stopping", "records", "evidence", "figures")

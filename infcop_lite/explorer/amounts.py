@@ -1,0 +1,113 @@
+"""How much to prune: one vector of weights, the two orders p and q, and what SAP throws away."""
+
+import itertools
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from scipy import special
+from torch import Tensor
+
+from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
+from ..masks import pq_index, sap_fraction
+from ..theory.amounts import discarded_share
+
+ORDERS = {0.25: (0.5, 1, 2), 0.5: (1, 2, 3), 1: (2, 3, 4), 2: (3, 4)}  # p -> its q, all above
+CAP = 0.9  # the largest fraction that SAP removes
+EDGES = np.linspace(0, 5, 21)
+
+
+def laws(num_weights: int) -> dict[str, Tensor]:
+    """Return the magnitudes of weights of several laws, sorted, with mean 1.
+
+    Source: ours. The evenly spaced quantiles of each law, so nothing is left to chance.
+
+    Args:
+        num_weights: how many, even.
+
+    Returns:
+        name -> (weight,) in float64. The heavy tail is Student's t with 3 degrees of freedom; in
+        two scales, half of the Gaussian weights are a tenth as large.
+
+    >>> [round(w.max().item(), 2) for w in laws(1000).values()]
+    [4.36, 2.0, 7.6, 14.85, 7.92]
+    """
+    v = (torch.arange(num_weights, dtype=torch.float64) + 0.5) / num_weights
+    gaussian = torch.special.ndtri((1 + v) / 2)
+    magnitudes = {
+        "Gaussian": gaussian,
+        "uniform": v,
+        "Laplace": -torch.log1p(-v),
+        "heavy tail": torch.from_numpy(special.stdtrit(3, (1 + v.numpy()) / 2)),
+        "two scales": torch.cat([gaussian[::2] / 10, gaussian[1::2]]),
+    }
+    return {law: w.sort().values / w.mean() for law, w in magnitudes.items()}
+
+
+def how_much_to_prune(num_weights: int = 1000) -> Explorer:
+    """Return a histogram of weights and what SAP removes, to be turned by p, q and their law.
+
+    Source: Diao et al. 2023, arXiv:2302.05601; (T1.7) and (T1.8).
+
+    Args:
+        num_weights: as for `laws`.
+    """
+    weights = laws(num_weights)
+    rows: dict[tuple[float, float, str], dict[str, Any]] = {}
+    for law, p in itertools.product(weights, ORDERS):
+        for q in ORDERS[p]:
+            fraction = sap_fraction(weights[law], p, q, beta=CAP)
+            removed = round(fraction * num_weights)
+            rows[p, q, law] = {
+                "weights": law,
+                "p": p,
+                "q": q,
+                "PQ index": pq_index(weights[law], p, q),
+                "SAP fraction": fraction,
+                "kept": num_weights - removed,
+                "threshold": weights[law][removed].item(),
+                "mass lost": discarded_share(weights[law], num_weights - removed, q),
+            }
+
+    def draw(p: float, q: float, law: str) -> str:
+        *_, index, fraction, kept, threshold, lost = rows[p, q, law].values()
+        beyond = int((weights[law] > EDGES[-1]).sum())
+        cap = ", its cap," if fraction == CAP else ""
+        told = (
+            f"<p>PQ index <b>{index:.3f}</b>. SAP removes the fraction <b>{fraction:.3f}</b>{cap} "
+            f"and keeps <b>{kept}</b> of {num_weights} weights, those from {threshold:.2f} up. "
+            f"What goes holds {lost:.3f} of the sum of |w|<sup>{q:g}</sup>."
+            f"{f' Beyond the axis: {beyond}.' if beyond else ''}</p>"
+        )
+        alt = (
+            f"Histogram of |w|, {law}. With p = {p:g} and q = {q:g} the hatched part below the "
+            f"threshold {threshold:.2f} goes, {num_weights - kept} of {num_weights} weights."
+        )
+        return told + _histogram(weights[law], threshold, alt)
+
+    return explore(
+        draw,
+        Knob("p", {f"{p:g}": p for p in ORDERS}, list(ORDERS).index(1)),
+        lambda p: Knob("q", {f"{q:g}": q for q in ORDERS[p]}),
+        Knob("weights", {law: law for law in weights}, buttons=True),
+        table=pd.DataFrame(rows.values()),
+        title="The same as a table: index, fraction and count for every setting",
+    )
+
+
+def _histogram(weights: Tensor, threshold: float, alt: str) -> str:
+    heights = np.histogram(weights.numpy(), EDGES)[0] / len(weights)
+    cut = int(np.searchsorted(EDGES, threshold))  # the threshold lies within the bin before
+    with style():
+        figure, ax = plt.subplots(figsize=(5.2, 3.2))
+        removed, kept = np.r_[EDGES[:cut], threshold], np.r_[threshold, EDGES[cut:]]
+        ax.stairs(heights[:cut], removed, fill=True, fc="none", ec=ORANGE, hatch="//", lw=1.2)
+        ax.stairs(heights[cut - 1 :], kept, fill=True, color=BLUE)
+        ax.axvline(threshold, color=INK, lw=1.4)
+        ax.text(threshold + 0.06, 0.44, "threshold", va="top")
+        ax.text(3.4, 0.34, "hatched: removed\nfilled: kept", va="top")
+        ax.set(xlim=(0, EDGES[-1]), ylim=(0, 0.44), yticks=(0, 0.2, 0.4))
+        ax.set(xlabel="|w|, in units of its mean", ylabel="share of the weights")
+        return as_svg(figure, alt)

@@ -1,0 +1,84 @@
+"""What an early stop saves: the cost model of T5 as a calculator."""
+
+import itertools
+import math
+from typing import Any
+
+import pandas as pd
+
+from ..explorer.knobs import Explorer, Knob, explore
+from ..theory.schedules import hitting_time, probe_cost, speed_up
+
+ROUNDS, BUDGETS, RATES = (5, 10, 20), (5, 10, 20), (0.5, 0.7, 0.9)
+PROBES, FLOORS = (1000, 60_000), (0.0, 0.5, 0.9, 1.1)
+START = (10, 10, 0.7, PROBES[0], 0.5)
+
+
+def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Explorer:
+    """Return what a run costs and saves, to be turned by rounds, budget, decay, probe and floor.
+
+    Source: (T5.1) and (T5.3b).
+
+    Distances are in units of epsilon. In every round but the last, which trains its budget, they
+    fall as ``amplitude rate^t + floor``; a check comes after the prune and after every epoch.
+
+    Args:
+        amplitude: how far above its floor a distance starts, > 0.
+        num_train: samples of the training split, >= 1.
+
+    >>> speed_up_calculator().table["speed-up"].round(2).tolist()[:4]
+    [2.69, 2.16, 1.55, 0.99]
+    """
+
+    def cost(rounds: int, budget: int, rate: float, probe: int, floor: float) -> dict[str, Any]:
+        hit = hitting_time(1.0, amplitude, rate, floor)
+        price, used = probe_cost(probe, num_train), min(hit, budget)
+        levels = [used] * (rounds - 1)
+        return {
+            "decay": rate,
+            "floor / ε": floor,
+            "first below ε": "never" if math.isinf(hit) else hit,
+            "epochs per level": used,
+            "epochs in all": sum(levels) + budget,
+            "measuring": price * (sum(levels) + len(levels)),
+            "speed-up": speed_up(levels, budget, probe=price, first_check=True),
+        }
+
+    def draw(rounds: int, budget: int, rate: float, probe: int, floor: float) -> str:
+        _, _, hit, used, total, measuring, gain = cost(rounds, budget, rate, probe, floor).values()
+        full, why = rounds * budget, ""
+        settings = f"{rounds} rounds, budget {budget}, decay {rate}, probe {probe}, floor {floor}"
+        if hit == "never" or hit > budget:
+            late = f"The distance needs {hit} epochs, more than the budget"
+            why = "The floor lies above ε" if hit == "never" else late
+            why += ": <b>the rule never fires</b>.<br>"
+        return (
+            f"<p>{why}{used} epochs per level, {total} in all, full retraining {full} (the mark). "
+            f"Measuring costs {measuring:.1f} more. <b>Speed-up {gain:.2f}</b></p>"
+            + _bar(total, measuring, full, settings)
+        )
+
+    rounds, budget, _, probe, _ = START
+    settings = itertools.product([rounds], [budget], RATES, [probe], FLOORS)
+    return explore(
+        draw,
+        Knob("rounds", {str(n): n for n in ROUNDS}, ROUNDS.index(START[0])),
+        Knob("budget, epochs", {str(n): n for n in BUDGETS}, BUDGETS.index(START[1])),
+        Knob("decay per epoch", {str(rate): rate for rate in RATES}, RATES.index(START[2])),
+        Knob("probe size", {f"{n:,}".replace(",", " "): n for n in PROBES}, buttons=True),
+        Knob("floor / ε", {str(floor): floor for floor in FLOORS}, FLOORS.index(START[4])),
+        table=pd.DataFrame(list(itertools.starmap(cost, settings))),
+        title=f"The same as a table, for {rounds} rounds, a budget of {budget} epochs, a probe of "
+        f"{probe}",
+    )
+
+
+def _bar(trained: float, measuring: float, full: float, settings: str) -> str:
+    """Return a bar of what is spent, against a mark at what full retraining costs."""
+    a, b = (200 * cost / full for cost in (trained, trained + measuring))
+    alt = f"{settings}: {trained} epochs of training, {measuring:.1f} of measuring, mark at {full}"
+    return (
+        f'<svg role="img" aria-label="{alt}" viewBox="0 0 280 14" fill="currentColor">'
+        f'<path d="M0 3H{a:.1f}v8H0z"/><path opacity=".4" d="M{a:.1f} 3H{b:.1f}v8H{a:.1f}z"/>'
+        '<path d="M200 0h1v14h-1z"/></svg>'
+    )

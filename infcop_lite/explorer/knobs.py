@@ -1,0 +1,235 @@
+"""Knobs and the pictures they choose from; one helper, wherever the notebook is read.
+
+With ipywidgets 8 every picture is there already and the browser alone switches between them, so a
+built page needs no kernel. With ipywidgets 7 (Colab) the kernel switches. Without ipywidgets the
+pictures along the first knob stand side by side.
+"""
+
+import html
+import io
+import os
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+try:
+    import ipywidgets as ipywidgets  # so that others may take it from here
+except ImportError:
+    ipywidgets = None
+
+INK = "#010203"  # what is drawn in this colour takes the colour of the text around it
+BLUE, ORANGE = "#0173b2", "#de8f05"  # seaborn's palette "colorblind"
+FRAME = '<div style="max-width: 36rem; line-height: 1.45">{}</div>'
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing to turn.
+
+    Source: ours.
+
+    Args:
+        label: what it is called.
+        options: text -> value, at least one, in order; the text is what the reader sees.
+        start: index of the option to begin with.
+        buttons: show all options side by side, rather than a slider.
+
+    Raises:
+        ValueError: no options, or a start beyond them.
+    """
+
+    label: str
+    options: Mapping[str, Any]
+    start: int = 0
+    buttons: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < len(self.options):
+            raise ValueError(f"the knob {self.label} has no option {self.start}")
+
+
+Chooser = Knob | Callable[..., Knob]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Knobs, their pictures, and the same data as a table; a notebook shows it as a cell's result.
+
+    Source: ours.
+
+    Args:
+        widget: an ipywidgets widget, or None without ipywidgets.
+        plain: instead of it, the pictures along the first knob, as HTML.
+        table: what the pictures show.
+        title: of the table.
+    """
+
+    widget: Any
+    plain: str
+    table: pd.DataFrame
+    title: str
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        display(HTML(self.plain) if self.widget is None else self.widget)
+        rows = self.table.to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
+        display(HTML(f"<details><summary>{html.escape(self.title)}</summary>{rows}</details>"))
+
+
+def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, title: str) -> Explorer:
+    """Draw a picture for every setting of the knobs, and join them to the knobs.
+
+    Source: ours; `Stack` and `jsdlink` of ipywidgets.
+
+    Args:
+        draw: called with a value of each knob; returns HTML, such as `as_svg` makes.
+        *knobs: from the outermost; a function in a knob's place is called with the values of those
+            before it and returns the knob that goes with them.
+        table: the same data, to be shown below.
+        title: of the table.
+
+    Raises:
+        ValueError: no knobs.
+
+    >>> knob = Knob("a", {"one": 1, "two": 2})
+    >>> table = pd.DataFrame({"a": [1, 2]})
+    >>> explore(lambda a: f"<p>{a}</p>", knob, table=table, title="a").widget.children[0].options
+    ('one', 'two')
+    """
+    if not knobs:
+        raise ValueError("nothing to turn: no knobs")
+    widget = None
+    if ipywidgets is not None:
+        controls = [knob and _control(knob) for knob in map(_fixed, knobs)]
+        look = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared by all
+        picture = _pictures(draw, list(zip(knobs, controls, strict=True)), (), look)
+        shown = [control for control in controls if control]
+        widget = ipywidgets.VBox([*shown, picture])
+    plain = _side_by_side(draw, knobs) if widget is None else ""
+    return Explorer(widget, plain, table, title)
+
+
+def is_static_page() -> bool:
+    """Say whether this runs for a page that will be read without a kernel.
+
+    Source: `book/build.py` sets ``INFCOP_STATIC_PAGE``.
+    """
+    return bool(os.environ.get("INFCOP_STATIC_PAGE"))
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the look of the pictures, for a with statement around their drawing.
+
+    Source: ours; small enough for a phone, no background of its own.
+    """
+    ink = "axes.edgecolor axes.labelcolor xtick.color ytick.color text.color grid.color"
+    look: dict[Any, Any] = dict.fromkeys([*ink.split(), "patch.edgecolor"], INK)
+    look |= {"figure.facecolor": "none", "axes.facecolor": "none", "figure.figsize": (5.2, 3.4)}
+    look |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.15}
+    look |= {"svg.fonttype": "none", "svg.hashsalt": "", "font.size": 10, "legend.frameon": False}
+    look |= dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0)
+    # margins that do not follow the content: nothing jumps while a knob turns
+    margins = {"left": 0.13, "right": 0.97, "bottom": 0.14, "top": 0.97, "hspace": 0.08}
+    look |= {f"figure.subplot.{side}": width for side, width in margins.items()}
+    return plt.style.context(["default", look])  # whatever the notebook has set before
+
+
+def as_svg(figure: Figure, alt: str) -> str:
+    """Return a figure as HTML that is sharp at any size and legible in a dark theme; close it.
+
+    Source: matplotlib's SVG backend. Whatever is drawn in `INK` takes the colour of the text.
+
+    Args:
+        figure: drawn within `style`.
+        alt: what it shows, for whoever cannot see it.
+
+    >>> with style():
+    ...     text = as_svg(plt.subplots()[0], "an empty box")
+    >>> 'aria-label="an empty box"' in text, "currentColor" in text, INK in text
+    (True, True, False)
+    """
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    text = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>|<style.*?</style>", "", text)
+    junk = r"font-family: [^;\"]*;?|<!--.*?-->|\s+(?=[<>])| transform=\"rotate\(-0 [^\"]*\""
+    text = re.sub(junk, "", text)
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r'="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
+    # an id is the page's, not the picture's: unused ones go, the others get a name of their own
+    used = list(dict.fromkeys(re.findall(r'(?:href="|url\()#([\w.]+)', text)))
+    own = f"i{zlib.crc32(text.encode()):08x}"
+    text = re.sub(r' id="([\w.]+)"', lambda m: m[0] if m[1] in used else "", text)
+    for number, name in enumerate(used):
+        text = text.replace(name, f"{own}{number}")
+    text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", text)
+    label = f'role="img" aria-label="{html.escape(alt)}"'
+    look = "width: 100%; height: auto; stroke-linejoin: round"
+    return text.replace("<svg ", f'<svg {label} style="{look}" ', 1).replace(INK, "currentColor")
+
+
+def _fixed(knob: Chooser) -> Knob | None:
+    return knob if isinstance(knob, Knob) else None
+
+
+def _control(knob: Knob) -> Any:
+    kind = ipywidgets.ToggleButtons if knob.buttons else ipywidgets.SelectionSlider
+    look = {"style": {"description_width": "initial"}, "layout": {"width": "100%"}}
+    options = list(knob.options)
+    return kind(options=options, index=knob.start, description=knob.label, **look)
+
+
+def _pictures(
+    draw: Callable[..., str], knobs: list[Any], values: tuple[Any, ...], look: dict[str, Any]
+) -> Any:
+    """Return the picture for these values of the first knobs, to be switched by the other ones."""
+    if not knobs:
+        return ipywidgets.HTML(FRAME.format(draw(*values)), **look)
+    (knob, control), *rest = knobs
+    own = None
+    if control is None:
+        knob = knob(*values)
+        own = control = _control(knob)
+    pictures = [_pictures(draw, rest, (*values, value), look) for value in knob.options.values()]
+    switched = _switch(control, pictures)
+    return ipywidgets.VBox([own, switched]) if own else switched
+
+
+def _switch(control: Any, pictures: list[Any]) -> Any:
+    """Return a box that shows the picture whose number the control has."""
+    if hasattr(ipywidgets, "Stack"):
+        box = ipywidgets.Stack(pictures, selected_index=control.index)
+        ipywidgets.jsdlink((control, "index"), (box, "selected_index"))
+        return box
+    box = ipywidgets.VBox([pictures[control.index]])
+    control.observe(lambda change: setattr(box, "children", [pictures[change["new"]]]), "index")
+    return box
+
+
+def _side_by_side(draw: Callable[..., str], knobs: tuple[Chooser, ...]) -> str:
+    """Return the pictures along the first knob, the other knobs as they start."""
+    first = knobs[0] if isinstance(knobs[0], Knob) else knobs[0]()
+    frames = []
+    for text, value in first.options.items():
+        values, settings = [value], [f"{first.label}: {text}"]
+        for chooser in knobs[1:]:
+            knob = chooser if isinstance(chooser, Knob) else chooser(*values)
+            name, chosen = list(knob.options.items())[knob.start]
+            values.append(chosen)
+            settings.append(f"{knob.label}: {name}")
+        caption = html.escape(", ".join(settings))
+        frames.append(f"<figure>{draw(*values)}<figcaption>{caption}</figcaption></figure>")
+    columns = (
+        "display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr))"
+    )
+    return f'<div style="{columns}">{"".join(frames)}</div>'

@@ -1,0 +1,101 @@
+"""Run a tolerance of your own, in a notebook with a kernel."""
+
+import html
+import threading
+from dataclasses import asdict, replace
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..config import Config
+from ..explorer.knobs import as_svg, ipywidgets, is_static_page, style
+from ..explorer.thresholds import CRITERIA, draw_levels
+from ..imp import run_imp
+
+NEEDS_A_KERNEL = "<p><strong>Needs a kernel: open this page in Colab or Jupyter.</strong></p>"
+NEEDS_WIDGETS = "<p><strong>Needs ipywidgets: <code>pip install ipywidgets</code></strong></p>"
+
+
+def run_now(config: Config) -> Any:
+    """Return controls that run a tolerance of the reader's own, with progress, to be cancelled.
+
+    Source: `imp.run_imp`, in a thread.
+
+    Args:
+        config: what to run; the criterion and epsilon come from the controls.
+
+    >>> run_now(Config(data="digits")).children[2].value
+    0.5
+    """
+    w = ipywidgets
+    if w is None:
+        from IPython.display import HTML
+
+        return HTML(NEEDS_WIDGETS)
+    wide = {"style": {"description_width": "initial"}}
+    criterion = w.Dropdown(options=list(CRITERIA), description="what is watched", **wide)
+    epsilon = w.FloatText(value=0.5, step=0.1, description="your ε", **wide)
+    start, cancel = w.Button(description="run this ε now"), w.Button(description="cancel")
+    bar = w.FloatProgress(value=0, max=1, description="progress", **wide)
+    result = w.HTML()
+    wanted = threading.Event()
+    cancel.disabled = True
+
+    def work(chosen: Config) -> None:
+        try:
+            text = _run(chosen, CRITERIA[criterion.value][0], bar, wanted)
+        except (ValueError, OSError, FloatingPointError) as error:
+            text = f"<p>{html.escape(str(error))}</p>"
+        result.value, start.disabled, cancel.disabled = text, False, True
+
+    def begin(_: Any) -> None:
+        stop, reference, _column = CRITERIA[criterion.value]
+        try:
+            chosen = replace(
+                config, stop=stop, epsilon=epsilon.value, reference=reference or "warmup"
+            )
+        except ValueError as error:
+            result.value = f"<p>{html.escape(str(error))}</p>"
+            return
+        wanted.set()
+        start.disabled, cancel.disabled, bar.value, result.value = True, False, 0, ""
+        threading.Thread(target=work, args=(chosen,), daemon=True).start()
+
+    start.on_click(begin)
+    cancel.on_click(lambda _: wanted.clear())
+    controls = [criterion, epsilon, start, cancel, bar]
+    if is_static_page():
+        for control in controls[:-1]:
+            control.disabled = True
+        result.value = NEEDS_A_KERNEL
+    what = f"<p>Run it on {config.data} ({config.model}) with a tolerance of your own:</p>"
+    buttons = w.HBox([start, cancel], layout=w.Layout(flex_flow="row wrap"))
+    return w.VBox([w.HTML(what), criterion, epsilon, buttons, bar, result])
+
+
+def _run(config: Config, stop: str, bar: Any, wanted: threading.Event) -> str:
+    """Run a config while it is wanted; return what to show."""
+    rows = []
+    for row in run_imp(config):
+        if not wanted.is_set():
+            return "<p>Cancelled.</p>"
+        rows.append(asdict(row))
+        done = row.level + row.epoch / max(config.epochs, row.epoch, 1e-9)
+        bar.value = min(1.0, done / (config.levels + 1))
+    bar.value = 1.0
+    table = pd.DataFrame(rows).assign(warmup_epochs=config.warmup_epochs)
+    relative = table["flow_distance"] / table["reference_norm"]
+    table["distance"] = table["mask_distance"] if stop == "mask" else relative
+    epochs = config.warmup_epochs + table.loc[table["stopped"], "epoch"].sum()
+    most = config.warmup_epochs + config.levels * config.epochs + config.last_epochs
+    text = (
+        f"ε = {config.epsilon:g}: {epochs:.1f} epochs instead of {most:.1f}. Test accuracy "
+        f"{table['test_accuracy'].iloc[-1]:.4f} at density {table['density'].iloc[-1]:.3g}."
+    )
+    with style():
+        figure = Figure()  # not pyplot's: this is not the main thread
+        ax = figure.subplots()
+        draw_levels(table, config.epsilon, ax)
+        ax.set(xlabel="epochs in all", xlim=(0, 1.03 * most))
+        return f"<p>{text}</p>" + as_svg(figure, text)
