@@ -4,13 +4,17 @@ PROFILE ?= ci
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check results bench address clean lint
+.PHONY: help book zip test check results bench address clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.installed  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
 	$(BIN)/python book/build.py --profile $(PROFILE)
+
+zip: book  ## the book as one file to read anywhere, without a network: book/_build/infcop-lite-book.zip
+	rm -f book/_build/infcop-lite-book.zip
+	cd book/_build && ../../$(BIN)/python -m zipfile -c infcop-lite-book.zip html
 
 test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
 	$(BIN)/python -m pytest

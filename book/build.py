@@ -109,6 +109,7 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.update(JUPYTER_PATH=f"{scratch}/jupyter", IPYTHONDIR=f"{scratch}/ipython")
         os.environ.pop("MPLBACKEND", None)
+        os.environ["INFCOP_STATIC_PAGE"] = "1"  # what needs a kernel says so
         options = {"kernel_name": "book", "cwd": scratch, "progress_bar": False}
         limits = {"execution_timeout": timeout, "iopub_timeout": 60, "start_timeout": 120}
         try:

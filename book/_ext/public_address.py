@@ -5,6 +5,11 @@ from urllib.parse import urlsplit
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+NOT_FOUND = """<h1>Page not found</h1>
+<p>This address leads to no page of the book; it may have moved.</p>
+<p>Begin at the <a href="{prefix}book/intro.html">first page</a>, or
+<a href="{prefix}search.html">search</a> for what it was about.</p>"""
+
 
 def pages_url(repository_url: str) -> str:
     """Where GitHub Pages publishes a repository.
@@ -21,7 +26,9 @@ def set_addresses(app: Sphinx, config: Config) -> None:
     url = pages_url(config.html_theme_options["repository_url"])
     config.html_baseurl = url
     config.ogp_site_url = url
-    config.notfound_urls_prefix = urlsplit(url).path
+    prefix = urlsplit(url).path
+    config.notfound_urls_prefix = prefix
+    config.notfound_context = {"title": "Page not found", "body": NOT_FOUND.format(prefix=prefix)}
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

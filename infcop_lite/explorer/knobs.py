@@ -184,7 +184,8 @@ def _fixed(knob: Chooser) -> Knob | None:
 
 def _control(knob: Knob) -> Any:
     kind = ipywidgets.ToggleButtons if knob.buttons else ipywidgets.SelectionSlider
-    look = {"style": {"description_width": "initial"}, "layout": {"width": "100%"}}
+    style = {"description_width": "initial"} | ({"button_width": "auto"} if knob.buttons else {})
+    look = {"style": style, "layout": {"width": "100%"}}
     options = list(knob.options)
     return kind(options=options, index=knob.start, description=knob.label, **look)
 

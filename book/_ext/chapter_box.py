@@ -1,0 +1,79 @@
+"""A box at the top of each chapter: buttons, and what its run took, from the executed copy."""
+
+import re
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import version
+from os import environ
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from docutils import nodes
+from sphinx.application import Sphinx
+
+# As a chapter prints them, and as a reader knows them.
+DATA_SETS = {
+    "digits": "scikit-learn's digits",
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+}
+
+
+def data_sets(notebook: nbformat.NotebookNode) -> list[str]:
+    """The data sets that the chapter printed the names of when it ran."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "\n".join(output.get("text", "") for output in outputs)
+    words = set(re.findall(r"[\w-]+", printed))
+    return [shown for name, shown in DATA_SETS.items() if name in words]
+
+
+def facts(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What the box says about a run, by name."""
+    run = notebook.metadata["infcop_lite"]
+    # the variable by which builds are made reproducible: seconds since 1970
+    now = float(environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp()))
+    built = datetime.fromtimestamp(now, UTC)
+    return {
+        "Measured": f"{run['seconds']:.0f} s, {run['peak_memory_mb'] / 1024:.1f} GB at most, "
+        f"in profile {run['parameters']['profile']}",
+        "Data": " and ".join(data_sets(notebook)) or "none",
+        "Library": f"infcop_lite {version('infcop-lite')}",
+        "Last built": f"{built:%Y-%m-%d}",
+    }
+
+
+def as_html(links: dict[str, str], rows: dict[str, str]) -> str:
+    """The box.
+
+    >>> as_html({}, {"Data": "MNIST"})
+    '<div class="made"><dl><div><dt>Data</dt><dd>MNIST</dd></div></dl></div>'
+    """
+    buttons = "".join(f'<a href="{escape(url)}">{escape(name)}</a>' for name, url in links.items())
+    pairs = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in rows.items()
+    )
+    return f'<div class="made">{buttons}<dl>{pairs}</dl></div>'
+
+
+def add_box(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the box below the title, where the notebook has its badge, an image from a network."""
+    docname = app.env.docname
+    executed = Path(app.srcdir, "book", "_build", "executed", f"{docname}.ipynb")
+    if not app.env.doc2path(docname).endswith(".ipynb") or not executed.exists():
+        return
+    links = {}
+    for badge in [image for image in doctree.findall(nodes.image) if "://" in image["uri"]]:
+        link, paragraph = badge.parent, badge.parent.parent
+        links[badge["alt"]] = link["refuri"]
+        paragraph.parent.remove(paragraph)
+    rows = facts(nbformat.read(executed, as_version=4))
+    title = next(doctree.findall(nodes.title))
+    title.parent.insert(1, nodes.raw("", as_html(links, rows), format="html"))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx, before images are collected."""
+    app.connect("doctree-read", add_box, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,152 @@
+"""The built book in a browser: from a folder or a server, in both themes, at three sizes."""
+
+import gzip
+
+import pytest
+from conftest import SIZES, Opener
+from test_book import PAGES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+PAGES = [*PAGES, "search", "genindex"]
+each_page = pytest.mark.parametrize("page_name", PAGES)
+each_way = pytest.mark.parametrize("over", ["file", "http"])
+
+
+@pytest.fixture(scope="module")
+def opener(browser, bases):
+    opener = Opener(browser, bases)
+    yield opener
+    opener.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, opener):
+    """A page, opened once from its folder for all the tests that take it."""
+    opener.troubles.clear()
+    page = opener(request.param)
+    yield page
+    page.context.close()
+    opener.contexts.remove(page.context)
+
+
+class TestEveryPage:
+    def test_it_works_from_a_folder_without_a_network(self, page, opener):
+        page.wait_for_load_state("networkidle")
+        assert not opener.troubles
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_nothing_is_wider_than_the_screen(self, page, size):
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    def test_what_scrolls_on_a_phone_can_be_reached_by_keyboard(self, page, barriers):
+        page.set_viewport_size({"width": 375, "height": 812})
+        page.wait_for_timeout(500)  # the theme takes its time to look which boxes scroll now
+        assert not barriers(page, "scrollable-region-focusable")
+
+    def test_it_keeps_no_reader_out(self, page, barriers):
+        page.set_viewport_size({"width": 1440, "height": 900})
+        assert not barriers(page)
+
+    def test_nor_in_the_dark(self, page, barriers):
+        """The theme changes colours alone, so that contrast is all there is to test again."""
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+        assert not barriers(page, "color-contrast", "link-in-text-block")
+
+
+@each_page
+def test_every_page_works_from_a_server_without_a_network(open_page, page_name):
+    open_page(page_name, over="http").wait_for_load_state("networkidle")
+    assert not open_page.troubles
+
+
+@each_page
+def test_no_page_is_heavy(site, page_name):
+    html = (site / f"{page_name}.html").read_bytes()
+    assert len(html) <= 2e6
+    assert len(gzip.compress(html)) <= 600e3
+
+
+@each_way
+def test_search_finds_a_known_term(open_page, over):
+    page = open_page("book/intro", over=over)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("rewind")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li")
+    page.get_by_text("Search finished").wait_for()
+    assert "Glossary" in page.locator("#search-results").inner_text()
+    quotes = page.locator("#search-results p.context")
+    if over == "http":
+        quotes.first.wait_for()
+    else:  # where pages may not read each other
+        assert quotes.count() == 0
+
+
+@each_way
+def test_the_theme_is_switched_by_keyboard_and_remembered(open_page, over):
+    page = open_page("book/intro", over=over)
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "light"
+    button = page.locator("button.theme-switch-button")
+    tab_to(page, button)
+    for _ in range(3):  # automatic, light, dark
+        page.keyboard.press("Enter")
+        if page.evaluate(theme) == "dark":
+            break
+    assert page.evaluate(theme) == "dark"
+    page.reload()
+    assert page.evaluate(theme) == "dark"
+
+
+def tab_to(page, target, limit=80):
+    for _ in range(limit):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"{limit} tabs do not reach {target}")
+
+
+def test_the_first_tab_leads_past_the_navigation(open_page):
+    page = open_page("notebooks/01-why-prune")
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.inner_text() == "Skip to main content"
+    assert focused.is_visible()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('#main-content').contains(document.activeElement)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_sees_where_the_keyboard_is(open_page, scheme):
+    page = open_page("notebooks/01-why-prune", scheme=scheme)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            """() => {
+              const style = getComputedStyle(document.activeElement);
+              const outlined = style.outlineStyle !== "none" && style.outlineWidth !== "0px";
+              return outlined || style.boxShadow !== "none";
+            }"""
+        )
+        assert seen, page.evaluate("document.activeElement.outerHTML")[:200]
+
+
+@each_way
+@pytest.mark.parametrize("short", ["mnist", "cifar10"])
+def test_short_addresses_lead_to_chapters(open_page, over, short):
+    page = open_page(short, over=over)
+    page.wait_for_url(f"**/notebooks/*-{short}.html")
+
+
+def test_a_missing_page_says_so_and_where_to_go(open_page, served, barriers):
+    page = open_page(f"{served}notebooks/no-such-page.html")
+    assert "not found" in page.locator("article h1").inner_text().lower()
+    assert not barriers(page)
+    page.locator("article a").first.click()
+    assert page.url == f"{served}book/intro.html"
+    assert [text for text in open_page.troubles if "404" in text] == open_page.troubles
+    open_page.troubles.clear()
