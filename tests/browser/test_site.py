@@ -3,8 +3,9 @@
 import gzip
 
 import pytest
-from conftest import SIZES, Opener
 from test_book import PAGES
+
+from .conftest import SIZES, Opener
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PAGES = [*PAGES, "search", "genindex"]

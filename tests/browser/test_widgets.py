@@ -3,7 +3,8 @@
 import build
 import nbformat
 import pytest
-from conftest import Opener
+
+from .conftest import Opener
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NUM_WIDGETS = {  # by chapter; every other chapter has none
