@@ -1,101 +1,102 @@
-"""Run what is missing under book/results/first, then draw book/_static/overview.svg from it.
+"""Draw book/_static/overview.svg, the summary figure, from the tables under book/results.
 
-.venv/bin/python book/overview.py      MNIST on disk; some minutes on one thread, seconds to redraw
+    .venv/bin/python book/overview.py      seconds; prints the numbers of the figure
 
-One network, one data set, one sparsity; the runs differ in when a level stops training, and in
-the seed. Each folder holds rows.csv and, in run.json, the command that made it.
+One panel for each network with results: what the final network is worth against all its epochs.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import MultipleLocator
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from infcop_lite import figures, records
+from infcop_lite import evidence, figures
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = Path("book/results/first")
-SHARED = (
-    "--data mnist --subset 10000 --model mlp --fraction 0.5 --levels 5 --final-epochs 8"
-    " --threads 1 --device cpu"
-)
-SEEDS = range(3)
-CONTROL = "one epoch per level, whatever the flow"
-RULES = {
-    "full retraining": ("full", "--stop budget"),
-    "flow within 0.25 of the reference's norm": (
-        "relative-0.25",
-        "--stop information --epsilon 0.25",
-    ),
-    "flow within 0.5 of the reference's norm": ("relative-0.5", "--stop information --epsilon 0.5"),
-    "flow within 0.11, absolute": ("absolute-0.11", "--stop information --epsilon 0.11 --absolute"),
-    CONTROL: ("one-epoch", "--stop budget --epochs 1"),
-    "no training between prunings": ("one-shot", "--stop budget --epochs 0"),
+PANELS = {
+    "mlp": "MLP on MNIST, density 0.03",
+    "lenet5": "LeNet-5 on MNIST, density 0.03",
+    "convnet": "ConvNet on CIFAR-10, density 0.1",
+    "resnet20": "ResNet-20 on CIFAR-10, density 0.1",
+}
+CONTROL = "the same number of epochs in every level"
+RULES = {  # what the figure calls a rule, the rules it stands for, the mark
+    "full retraining": ("full", "D"),
+    "information flow, as published": ("information 0.11, published", "s"),
+    "information flow, relative ε = 0.5": ("information 0.5, warmup", "^"),
+    "accuracy recovered": ("accuracy", "o"),
+    "training loss recovered (ours)": ("ours: loss recovered", "P"),
+    "twice as long (ours)": ("ours: twice as long", "X"),
 }
 
 
-def collect() -> pd.DataFrame:
-    """Make the runs that are missing; return the rows of all, a column "rule" naming each."""
-    tables = []
-    for rule, (name, options) in RULES.items():
-        for seed in SEEDS:
-            out = RESULTS / f"{name}-{seed}"
-            if not (ROOT / out).exists() or not records.read(ROOT / out)[1]["finished"]:
-                words = f"-m infcop_lite run {SHARED} {options} --seed {seed} --out {out}"
-                subprocess.run([sys.executable, *words.split()], cwd=ROOT, check=True)
-            tables.append(records.read(ROOT / out)[0].assign(rule=rule))
-    return pd.concat(tables, ignore_index=True)
+def collect() -> dict[str, pd.DataFrame]:
+    """Return the final networks of every panel whose controls and full retraining are there."""
+    tables = {}
+    for table in PANELS:
+        if table in evidence.tables():
+            runs = evidence.final(evidence.read(table).query("family == 'fixed'"))
+            if {evidence.FULL, "k = 0", "k = 0.5"} <= set(runs["rule"]):
+                tables[table] = runs
+    return tables
 
 
-def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per run: the final network's test accuracy, and the epochs it took."""
-    runs = rows[rows["stopped"]].groupby(["rule", "seed"], sort=False)
-    return runs.agg(
-        epochs=("epoch", "sum"), density=("density", "last"), accuracy=("test_accuracy", "last")
-    ).reset_index()
+def draw_panel(runs: pd.DataFrame, ax: Axes) -> None:
+    """Draw the control as a line, and the rules as marks with intervals and a dot for each seed."""
+    control = runs[runs["rule"].str.startswith("k = ") | (runs["rule"] == evidence.FULL)]
+    line = control.groupby("rule")[["epochs", "accuracy"]].mean().sort_values("epochs")
+    ax.plot(line["epochs"], line["accuracy"], color="0.45", linestyle="--", label=CONTROL)
+    colours = sns.color_palette(figures.PALETTE, len(RULES))
+    for (name, (rule, mark)), colour in zip(RULES.items(), colours, strict=True):
+        here = runs[runs["rule"] == rule]
+        if here.empty:
+            continue
+        ax.scatter(here["epochs"], here["accuracy"], s=7, color=colour, alpha=0.6)
+        half = evidence.half_width(here["accuracy"]) if len(here) > 1 else 0.0
+        x, y = here["epochs"].mean(), here["accuracy"].mean()
+        ax.errorbar(x, y, half, fmt=mark, ms=9, mec="white", color=colour, elinewidth=1, label=name)
+    ax.set(xscale="log", xlabel="epochs in all", ylabel="test accuracy of the final network")
+    ticks = [t for t in (10, 15, 20, 30, 40, 60, 80, 120) if t < 1.1 * runs["epochs"].max()]
+    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Draw epochs per level, and what the final network is worth against all its epochs."""
+def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
+    """Draw all panels over one legend."""
     plt.rcParams.update({"svg.hashsalt": "overview", "font.size": 10})
     with sns.axes_style("whitegrid"):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.5), layout="constrained")
-    rules, runs = rows[rows["rule"] != CONTROL], summarise(rows)
-    levels = rules[rules["stopped"]].groupby(["rule", "level"], sort=False)["epoch"].mean()
-    figures.epochs_per_level(levels.reset_index().assign(stopped=True), left)
-    left.set_title(f"how long a level trains (mean of {len(SEEDS)} seeds)", fontsize=10)
-    look = {"hue": "rule", "style": "rule", "palette": figures.PALETTE, "legend": False}
-    control = runs[runs["rule"] == CONTROL]
-    ring = right.scatter(control["epochs"], control["accuracy"], s=170, fc="none", ec="0.2")
-    runs = runs[runs["rule"] != CONTROL]
-    sns.scatterplot(runs, x="epochs", y="accuracy", s=65, ax=right, **look)
-    right.set_title("what the final network is worth (a mark per seed)", fontsize=10)
-    right.set(
-        xlabel="epochs in all, after the warm-up",
-        ylabel=f"test accuracy at density {runs['density'].iloc[-1]:.3f}",
-        xlim=(0, None),
-    )
-    right.yaxis.set_major_locator(MultipleLocator(0.005))
-    lines, names = left.get_legend_handles_labels()
-    left.get_legend().remove()
-    lines, names = [*lines, ring], [*names, CONTROL]
-    figure.legend(lines, names, loc="outside lower center", ncols=2, frameon=False)
+        figure, axes = plt.subplots(
+            -(-len(tables) // 2), 2, figsize=(8.6, 4.6 * -(-len(tables) // 2)), squeeze=False
+        )
+    for ax, (table, runs) in zip(axes.flat, tables.items(), strict=False):
+        seeds = runs.loc[runs["rule"] == evidence.FULL, "seed"].nunique()
+        draw_panel(runs, ax)
+        ax.set_title(f"{PANELS[table]} ({seeds} seed{'s' * (seeds > 1)})", fontsize=10)
+    for ax in axes.flat[len(tables) :]:
+        ax.remove()
+    lines, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="lower center", ncols=2, frameon=False)
+    figure.tight_layout(rect=(0, 0.22 / axes.shape[0], 1, 1))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def main() -> int:
-    """Make what is missing, draw, and print the numbers of the figure."""
-    rows = collect()
-    draw(rows, ROOT / "book" / "_static" / "overview.svg")
-    by_rule = summarise(rows).groupby("rule", sort=False)
-    table = by_rule.agg(
-        epochs=("epochs", "mean"), accuracy=("accuracy", "mean"), sd=("accuracy", "std")
-    )
-    print(table.to_string(float_format="{:.4f}".format))
+    """Draw, and print the numbers of the figure."""
+    tables = collect()
+    draw(tables, Path(__file__).parent / "_static" / "overview.svg")
+    names = {rule: name for name, (rule, _) in RULES.items()}
+    for table, runs in tables.items():
+        shown = runs[runs["rule"].isin(names)].assign(rule=runs["rule"].map(names))
+        groups = shown.groupby("rule").agg(
+            epochs=("epochs", "mean"),
+            accuracy=("accuracy", "mean"),
+            half_width=("accuracy", evidence.half_width),
+            seeds=("seed", "count"),
+        )
+        print(f"{PANELS[table]}\n{groups.sort_values('epochs').round(4).to_string()}\n")
     return 0
 
 

@@ -75,7 +75,7 @@ def tables(root: Path | str | None = None) -> list[str]:
         root: as for `read`.
     """
     folders = results_folder(root).glob(f"*/*-*/{records.RUN}")
-    return sorted({run.parent.parent.name for run in folders} - {"first", "neighbours"})
+    return sorted({run.parent.parent.name for run in folders} - {"neighbours"})
 
 
 def results_folder(root: Path | str | None = None) -> Path:
