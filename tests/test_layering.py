@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "compare": {"masks", "stopping", "train", "config", "monitor", "run"},
     "evidence": {"records"},
     "compacting": {"masks"},
+    "handover": {"masks", "records"},
     "sweep": {"config", "imp", "records"},
     "figures": {"records"},
     "__main__": {"data", "config", "records", "sweep"},

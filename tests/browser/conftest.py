@@ -117,6 +117,8 @@ class Opener:
         page.on("request", partial(self.see, path))
         page.goto(path if "://" in path else f"{self.bases[over]}{path}.html")
         page.evaluate("window.MathJax?.startup?.promise")
+        # a colour on its way from one theme to the other is nobody's choice
+        page.add_style_tag(content="* { transition: none !important; animation: none !important }")
         return page
 
     def hear(self, path, message):
