@@ -1,4 +1,4 @@
-"""The page on the published code: every block runs and prints what the page shows."""
+"""The pages on code, published or lying: every block runs and prints what the page shows."""
 
 import doctest
 import re
@@ -6,8 +6,8 @@ import re
 import build
 import pytest
 
-PAGE = build.ROOT / "book" / "reference-code.md"
-TEXT = PAGE.read_text("utf-8")
+PAGES = ("reference-code", "lying-pruning-code")
+TEXTS = {name: (build.ROOT / "book" / f"{name}.md").read_text("utf-8") for name in PAGES}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"(?ms)^```pycon\n(.*?)^```$")
 
@@ -17,19 +17,20 @@ def blocks(text):
     return [(text.count("\n", 0, found.start(1)), found[1]) for found in BLOCK.finditer(text)]
 
 
-def run(text):
+def run(text, page="a page"):
     """Run the blocks one after the other, as a reader would; return what came out otherwise."""
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(None, False, FLAGS)
     names, report = {}, []
     for line, source in blocks(text):
-        test = parser.get_doctest(source, names, PAGE.name, str(PAGE), line)
+        test = parser.get_doctest(source, names, page, page, line)
         runner.run(test, out=report.append, clear_globs=False)
         names = test.globs
     return "".join(report)
 
 
-def test_every_number_of_the_page_is_what_its_command_prints():
-    failures = run(TEXT)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_of_the_page_is_what_its_command_prints(page):
+    failures = run(TEXTS[page], page)
     assert not failures, failures
 
 
@@ -39,17 +40,23 @@ def test_a_wrong_number_on_the_page_would_be_found():
     assert "Got:\n    0.5" in run(shown.replace("\n0.5\n", "\n0.6\n"))
 
 
-def test_every_example_of_the_page_stands_in_a_block():
-    inside = sum(source.count(">>> ") for _, source in blocks(TEXT))
-    assert inside == TEXT.count(">>> ") > 50
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_of_the_page_stands_in_a_block(page):
+    inside = sum(source.count(">>> ") for _, source in blocks(TEXTS[page]))
+    assert inside == TEXTS[page].count(">>> ") > 50
 
 
-def test_blocks_are_short():
-    assert max(len(re.findall(r"(?m)^(>>>|\.\.\.)", source)) for _, source in blocks(TEXT)) <= 12
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_short(page):
+    lengths = [len(re.findall(r"(?m)^(>>>|\.\.\.)", source)) for _, source in blocks(TEXTS[page])]
+    assert max(lengths) <= 12
 
 
-@pytest.mark.parametrize("row", re.findall(r"(?m)^\| \[.*$", TEXT))
-def test_every_fact_of_the_table_has_its_section(row):
+ROWS = [(page, row) for page in PAGES for row in re.findall(r"(?m)^\| \[.*$", TEXTS[page])]
+
+
+@pytest.mark.parametrize(("page", "row"), ROWS)
+def test_every_fact_of_the_table_has_its_section(page, row):
     anchor = re.search(r"\(#([\w-]+)\)", row)[1]
-    headings = re.findall(r"(?m)^### (.+)$", TEXT)
+    headings = re.findall(r"(?m)^### (.+)$", TEXTS[page])
     assert anchor in [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in headings]
