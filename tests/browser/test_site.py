@@ -143,6 +143,7 @@ def test_one_sees_where_the_keyboard_is(open_page, scheme):
 def test_short_addresses_lead_to_chapters(open_page, over, short):
     page = open_page(short, over=over)
     page.wait_for_url(f"**/notebooks/*-{short}.html")
+    assert page.locator("article h1").count() == 1
 
 
 def test_a_missing_page_says_so_and_where_to_go(open_page, served, barriers):

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import seaborn as sns
+import test_imp
 import torch
 
 from infcop_lite import Config, run_imp
@@ -19,18 +20,7 @@ from infcop_lite.explorer.replay import CELLS, mask_image, replay
 from infcop_lite.masks import density
 from infcop_lite.stopping import AnyOf, FixedEpochs
 
-FAST = {
-    "data": "digits",
-    "subset": 200,
-    "batch_size": 18,
-    "levels": 2,
-    "epochs": 2,
-    "warmup_epochs": 1,
-    "fraction": 0.5,
-    "check_steps": 5,
-    "probe_size": 100,
-    "device": "cpu",
-}
+FAST = test_imp.FAST | {"fraction": 0.5, "check_steps": 5}
 LAYERS = ["fc1", "fc2", "fc3"]
 RULES = {
     "information": {"stop": "information", "epsilon": 0.5},
