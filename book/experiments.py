@@ -10,6 +10,7 @@ only one that is run the next time.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import sys
 import time
@@ -38,12 +39,22 @@ CONTROLS: dict[str, Any] = {
     f"k = {k:g}": {"stop": FixedEpochs(k)} for k in (0, 0.125, 0.25, 0.5, 1, 2, 4)
 }
 ACCURACY: dict[str, Any] = {"accuracy": {"stop": "accuracy"}}
-FLOW: dict[str, Any] = {
-    f"{flow} {epsilon:g}, {reference}": {"stop": flow, "epsilon": epsilon, "reference": reference}
-    for flow in ("information", "gradient")
-    for epsilon in (0.5, 1.0)
-    for reference in ("warmup", "trained")
-}
+
+
+def flow_rule(flow: str, epsilon: float, reference: str) -> dict[str, Any]:
+    """Return the rule that compares a flow with a reference, under its name."""
+    rule = {"stop": flow, "epsilon": epsilon, "reference": reference}
+    return {f"{flow} {epsilon:g}, {reference}": rule}
+
+
+def mask_rule(epsilon: float) -> dict[str, Any]:
+    """Return the rule that waits for a stable mask, under its name."""
+    return {f"mask {epsilon:g}": {"stop": "mask", "epsilon": epsilon, "patience": 1}}
+
+
+FLOW: dict[str, Any] = {}
+for kind in itertools.product(("information", "gradient"), (0.5, 1.0), ("warmup", "trained")):
+    FLOW |= flow_rule(*kind)
 PUBLISHED: dict[str, Any] = {
     "information 0.11, published": {"stop": "information", "epsilon": 0.11, "absolute": True},
     "gradient 0.5, published": {"stop": "gradient", "epsilon": 0.5, "absolute": True},
@@ -51,7 +62,8 @@ PUBLISHED: dict[str, Any] = {
 OTHERS: dict[str, Any] = {
     "small gradient 0.2": {"stop": "small-gradient", "epsilon": 0.2},
     "small gradient 5": {"stop": "small-gradient", "epsilon": 5.0},
-    **{f"mask {e:g}": {"stop": "mask", "epsilon": e, "patience": 1} for e in (0.1, 0.2)},
+    **mask_rule(0.1),
+    **mask_rule(0.2),
     **{f"patience {n}": {"stop": "patience", "patience": n} for n in (1, 2)},
 }
 #: Our rule in two lengths, fixed before any test result was looked at: no tolerance, no cost, the
@@ -86,19 +98,15 @@ FEW = OURS | {
 }
 #: For the explorer: the tolerance turned from "never fires" to "fires at once".
 GRID: dict[str, Any] = {name: rule for name, rule in CONTROLS.items() if name != "k = 4"}
-GRID |= {
-    f"{flow} {epsilon:g}, {reference}": {"stop": flow, "epsilon": epsilon, "reference": reference}
-    for flow, reference in (
-        ("information", "warmup"),
-        ("information", "trained"),
-        ("gradient", "warmup"),
-    )
-    for epsilon in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
-}
-GRID |= {
-    f"mask {epsilon:g}": {"stop": "mask", "epsilon": epsilon, "patience": 1}
-    for epsilon in (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
-}
+for flow, reference in (
+    ("information", "warmup"),
+    ("information", "trained"),
+    ("gradient", "warmup"),
+):
+    for epsilon in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0):
+        GRID |= flow_rule(flow, epsilon, reference)
+for epsilon in (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3):
+    GRID |= mask_rule(epsilon)
 DEEPER = (
     *("k = 0.125", "k = 4", "mask 0.2", "information 1, warmup", "information 1, trained"),
     *("gradient 0.5, warmup", "gradient 1, trained"),

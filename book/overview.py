@@ -5,6 +5,7 @@
 One panel for each network with results: what the final network is worth against all its epochs.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ PANELS = {
 }
 CONTROL = "the same number of epochs in every level"
 RULES = {  # what the figure calls a rule, the rules it stands for, the mark
-    "full retraining": ("full", "D"),
+    "full retraining": (evidence.FULL, "D"),
     "information flow, as published": ("information 0.11, published", "s"),
     "information flow, relative ε = 0.5": ("information 0.5, warmup", "^"),
     "accuracy recovered": ("accuracy", "o"),
@@ -68,9 +69,9 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
     """Draw all panels over one legend."""
     plt.rcParams.update({"svg.hashsalt": "overview", "font.size": 10})
     with sns.axes_style("whitegrid"):
-        figure, axes = plt.subplots(
-            -(-len(tables) // 2), 2, figsize=(8.6, 4.6 * -(-len(tables) // 2)), squeeze=False
-        )
+        num_rows = math.ceil(len(tables) / 2)
+        size = (8.6, 4.6 * num_rows)
+        figure, axes = plt.subplots(num_rows, 2, figsize=size, squeeze=False)
     for ax, (table, runs) in zip(axes.flat, tables.items(), strict=False):
         seeds = runs.loc[runs["rule"] == evidence.FULL, "seed"].nunique()
         draw_panel(runs, ax)
@@ -79,7 +80,7 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
         ax.remove()
     lines, names = axes.flat[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="lower center", ncols=2, frameon=False)
-    figure.tight_layout(rect=(0, 0.22 / axes.shape[0], 1, 1))
+    figure.tight_layout(rect=(0, 0.22 / num_rows, 1, 1))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from os import environ
-from pathlib import Path
 from typing import Any
 
 import nbformat
 from docutils import nodes
+from executed_notebooks import executed_copy
 from sphinx.application import Sphinx
 
 # As a chapter prints them, and as a reader knows them.
@@ -60,7 +60,7 @@ def as_html(links: dict[str, str], rows: dict[str, str]) -> str:
 def add_box(app: Sphinx, doctree: nodes.document) -> None:
     """Put the box below the title, where the notebook has its badge, an image from a network."""
     docname = app.env.docname
-    executed = Path(app.srcdir, "book", "_build", "executed", f"{docname}.ipynb")
+    executed = executed_copy(app, docname)
     if not app.env.doc2path(docname).endswith(".ipynb") or not executed.exists():
         return
     links = {}
