@@ -10,7 +10,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -109,11 +109,10 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
         raise ValueError("nothing to turn: no knobs")
     widget = None
     if ipywidgets is not None:
-        controls = [knob and _control(knob) for knob in map(_fixed, knobs)]
+        controls = [_control(knob) if isinstance(knob, Knob) else None for knob in knobs]
         look = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared by all
         picture = _pictures(draw, list(zip(knobs, controls, strict=True)), (), look)
-        shown = [control for control in controls if control]
-        widget = ipywidgets.VBox([*shown, picture])
+        widget = ipywidgets.VBox([*filter(None, controls), picture])
     plain = _side_by_side(draw, knobs) if widget is None else ""
     return Explorer(widget, plain, table, title)
 
@@ -178,8 +177,9 @@ def as_svg(figure: Figure, alt: str) -> str:
     return text.replace("<svg ", f'<svg {label} style="{look}" ', 1).replace(INK, "currentColor")
 
 
-def _fixed(knob: Chooser) -> Knob | None:
-    return knob if isinstance(knob, Knob) else None
+def _knob(chooser: Chooser, values: Sequence[Any]) -> Knob:
+    """Return the knob that goes with the values of those before it."""
+    return chooser if isinstance(chooser, Knob) else chooser(*values)
 
 
 def _control(knob: Knob) -> Any:
@@ -196,13 +196,11 @@ def _pictures(
     """Return the picture for these values of the first knobs, to be switched by the other ones."""
     if not knobs:
         return ipywidgets.HTML(FRAME.format(draw(*values)), **look)
-    (knob, control), *rest = knobs
-    own = None
-    if control is None:
-        knob = knob(*values)
-        own = control = _control(knob)
+    (chooser, control), *rest = knobs
+    knob = _knob(chooser, values)
+    own = None if control else _control(knob)
     pictures = [_pictures(draw, rest, (*values, value), look) for value in knob.options.values()]
-    switched = _switch(control, pictures)
+    switched = _switch(control or own, pictures)
     return ipywidgets.VBox([own, switched]) if own else switched
 
 
@@ -219,12 +217,12 @@ def _switch(control: Any, pictures: list[Any]) -> Any:
 
 def _side_by_side(draw: Callable[..., str], knobs: tuple[Chooser, ...]) -> str:
     """Return the pictures along the first knob, the other knobs as they start."""
-    first = knobs[0] if isinstance(knobs[0], Knob) else knobs[0]()
-    frames = []
+    first, *rest = knobs
+    first, frames = _knob(first, ()), []
     for text, value in first.options.items():
         values, settings = [value], [f"{first.label}: {text}"]
-        for chooser in knobs[1:]:
-            knob = chooser if isinstance(chooser, Knob) else chooser(*values)
+        for chooser in rest:
+            knob = _knob(chooser, values)
             name, chosen = list(knob.options.items())[knob.start]
             values.append(chosen)
             settings.append(f"{knob.label}: {name}")

@@ -38,13 +38,13 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
     Raises:
         ValueError: no full retraining, or no rule with a tolerance, in these rows.
     """
-    everything = final(rows)
-    runs = everything.merge(_tolerances(rows), on="rule")
+    everything, tolerances = final(rows), _tolerances(rows)
+    runs = everything.merge(tolerances, on="rule")
     full, control = (everything[everything["rule"].str.match(n)] for n in (FULL, "k = "))
     if runs.empty or full.empty:
         raise ValueError("these rows hold no grid of tolerances, or no full retraining")
     worth = everything["accuracy"].min() - 0.002, everything["accuracy"].max() + 0.002
-    first = rows[rows["seed"] == rows["seed"].min()].merge(_tolerances(rows), on="rule")
+    first = rows[rows["seed"] == rows["seed"].min()].merge(tolerances, on="rule")
 
     def draw(criterion: str, epsilon: float) -> str:
         same = runs[runs["criterion"] == criterion]
