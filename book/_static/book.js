@@ -6,6 +6,26 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 // FontAwesome must not replace the <i> of a widget while the widget still writes to it.
 window.FontAwesomeConfig = { observeMutations: false };
 
+const WIDGETS = "script[type='application/vnd.jupyter.widget-state+json']";
+
+// Widgets wait for the page to have loaded, and setting hundreds of formulas would keep it from
+// that for seconds: where there are widgets, formulas come second.
+function afterTheFirstWidget() {
+  if (!document.querySelector(WIDGETS)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const drawn = new MutationObserver(() => {
+      if (document.querySelector(".jupyter-widgets")) setTimeout(resolve);
+    });
+    drawn.observe(document.body, { subtree: true, childList: true });
+    addEventListener("load", () => setTimeout(resolve, 3000)); // a widget that never comes
+  });
+}
+if (window.MathJax) {
+  MathJax.startup = {
+    pageReady: () => afterTheFirstWidget().then(() => MathJax.startup.defaultPageReady()),
+  };
+}
+
 // Widgets typeset their formulas through MathJax 2's queue; the page has MathJax 3.
 addEventListener("DOMContentLoaded", () => {
   if (!window.MathJax?.startup) return;
@@ -34,7 +54,15 @@ function describeWidgets() {
   }
 }
 addEventListener("DOMContentLoaded", () => {
-  if (!document.querySelector("script[type='application/vnd.jupyter.widget-state+json']")) return;
+  if (!document.querySelector(WIDGETS)) return;
   const changes = { subtree: true, childList: true, attributeFilter: ["class", "aria-valuenow"] };
   new MutationObserver(describeWidgets).observe(document.body, changes);
 });
+
+// The theme lets the keyboard reach what scrolls sideways, but looks again only at a new size or
+// content: a listing in a box that was folded would be left out.
+addEventListener("toggle", lookAgain, true);
+addEventListener("click", (event) => event.target.closest(".toggle") && lookAgain());
+function lookAgain() {
+  dispatchEvent(new Event("resize"));
+}

@@ -28,7 +28,7 @@ import pytest
 import vendor
 from playwright.sync_api import sync_playwright
 
-SIZES = {"phone": (375, 812), "tablet": (820, 1180), "desktop": (1440, 900)}
+SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (375, 812)}
 # The test of contrast is slow, and looks at every token of every listing and every part of every
 # formula. A colour needs it once in each kind of box; MathJax sets formulas in that of the text.
 THIN_OUT = """() => {
@@ -43,9 +43,13 @@ THIN_OUT = """() => {
   }
   document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceChildren());
   document.querySelectorAll("details").forEach((box) => (box.open = true));
-  const folded = document.querySelectorAll(".toggle-hidden");
-  folded.forEach((box) => box.classList.remove("toggle-hidden"));
+  document.querySelectorAll(".toggle-button-hidden").forEach((button) => button.click());
 }"""
+# A moment after it has changed, so that a test must wait for it.
+WHAT_SCROLLS_CAN_BE_REACHED = """() =>
+  [...document.querySelectorAll("pre")].every(
+    (box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0
+  )"""
 
 
 def missing(what: str) -> None:
@@ -161,6 +165,7 @@ def barriers():
 
     def find(page, *rules):
         page.evaluate(THIN_OUT)
+        page.wait_for_function(WHAT_SCROLLS_CAN_BE_REACHED)
         page.evaluate(script)
         # without `preload`, which fetches style sheets, and a page from file:// may not
         options = {"preload": False, "resultTypes": ["violations"]}

@@ -44,7 +44,6 @@ class TestEveryPage:
 
     def test_what_scrolls_on_a_phone_can_be_reached_by_keyboard(self, page, barriers):
         page.set_viewport_size({"width": 375, "height": 812})
-        page.wait_for_timeout(500)  # the theme takes its time to look which boxes scroll now
         assert not barriers(page, "scrollable-region-focusable")
 
     def test_it_keeps_no_reader_out(self, page, barriers):
