@@ -308,7 +308,7 @@ def test_on_a_geometric_approach_the_hitting_time_is_the_closed_form(epsilon):
             {"mask", "accuracy", "gradient"},
         ),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_each_rule_says_what_it_reads(rule, reads):
     assert rule.reads == reads
