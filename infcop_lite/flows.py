@@ -16,6 +16,7 @@ from .train import evaluating
 
 FLOWS = ("information", "gradient")
 SHORTCUTS = ("downsample", "shortcut")
+HINT = "; an attention needs batch_first=True, and windows or patches one dimension of their own"
 
 
 @torch.no_grad()
@@ -38,7 +39,12 @@ def collect_activations(
         twice, the second time as "name:2".
 
     Raises:
-        ValueError: no inputs, a batch size below 1, or no Conv or Linear module ran.
+        ValueError: no inputs, a batch size below 1, no Conv or Linear module ran, or the outputs
+            of one are not (sample, ...).
+
+    Note:
+        nn.MultiheadAttention reads the weight of its ``out_proj`` without calling it, and has no
+        module for queries, keys and values: neither is here.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> [(k, tuple(v.shape)) for k, v in collect_activations(model, torch.zeros(5, 2)).items()]
@@ -54,6 +60,8 @@ def collect_activations(
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
             key = name if calls[name] == 1 else f"{name}:{calls[name]}"
+            if len(output) != size:
+                raise ValueError(f"{name} gives {len(output)} outputs for {size} samples{HINT}")
             batches.setdefault(key, []).append(averaged(output)[-fresh:])
 
         return hook
@@ -66,11 +74,11 @@ def collect_activations(
             handles.append(module.register_forward_hook(record(name, _mean_over_space)))
         elif isinstance(module, nn.Linear):
             handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
+    size = min(batch_size, len(inputs))
     try:
         with evaluating(model):
             # Every pass has the same shape (the last one overlaps the one before): a different
             # shape may round differently, and a constant unit would then pass for a signal.
-            size = min(batch_size, len(inputs))
             for start in range(0, len(inputs), size):
                 calls.clear()
                 fresh = min(size, len(inputs) - start)

@@ -4,50 +4,30 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from tqdm import tqdm
 
 from . import data
 from .config import Config, stop_rule
 from .flows import FLOWS
-from .masks import Masks, density, prunable
+from .loaders import Adapter, in_memory
+from .masks import check_masks, density, prunable
 from .monitor import Measured, check_fit
+from .pruned import Pruned
 from .records import Row
+from .resuming import State, fingerprint, finished, resume
 from .run import Run, next_masks
 from .stopping import AnyOf, Check, FixedEpochs, Rule
 from .train import lay_out, threads
 
-__all__ = ["Config", "Row", "State", "next_masks", "prune", "run_imp"]
+__all__ = ["Config", "Pruned", "Row", "State", "next_masks", "prune", "run_imp"]
 
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a run stands between two levels: all that the next level depends on.
-
-    Source: ours; with it a killed run goes on as if nothing had happened.
-
-    Args:
-        level: the level to train next; one more than ``levels`` when the run is finished.
-        target: validation accuracy of the reference network; NaN before there is one.
-        elapsed_s: seconds spent so far.
-        masks: of that level; of the final network in a finished run.
-        weights: the state dict that is rewound to; that of the final network in a finished run.
-        references: flow name -> reference flow; none before there is a reference.
-        loss: training loss of the reference network; infinite before there is one.
-    """
-
-    level: int
-    target: float
-    elapsed_s: float
-    masks: Masks
-    weights: dict[str, Tensor]
-    references: dict[str, Tensor]
-    loss: float = math.inf
 
 
 def run_imp(
@@ -84,28 +64,45 @@ def run_imp(
 
 def prune(
     model: nn.Module,
-    train: data.Split | tuple[Tensor, Tensor],
-    validation: data.Split | tuple[Tensor, Tensor],
-    test: data.Split | tuple[Tensor, Tensor] | None = None,
+    train: Any,
+    validation: Any,
+    test: Any = None,
+    *,
+    adapter: Adapter | None = None,
+    folder: Path | str | None = None,
+    progress: bool = False,
     **config: Any,
-) -> tuple[nn.Module, Masks, list[Row]]:
+) -> Pruned:
     """Prune a network of your own; the one you pass in is left untouched.
 
     Source: `run_imp` on any module with Conv or Linear weights.
 
     Args:
         model: a classifier; its present weights are where the warm-up starts.
-        train: (inputs, targets): (sample, ...) float and (sample,) int64.
+        train: (inputs, targets): (sample, ...) and (sample,) int64; or a DataLoader or a map-style
+            Dataset of such pairs, read once into memory: see `loaders.in_memory`.
         validation: likewise; all that stop rules may read besides the training data.
         test: likewise, for reporting only.
+        adapter: makes a pair (inputs, targets) of a batch that is something else, such as a dict.
+        folder: where the run keeps rows.csv, run.json and network.safetensors, so that it may be
+            killed. Called again with the same arguments it goes on after its last finished level
+            and ends with the same bits; what is finished comes back at once.
+        progress: draw a bar on stderr.
         **config: fields of `Config`; ``stop`` may also be a rule object.
 
     Returns:
-        The pruned model, its masks, and the rows.
+        The pruned model, its masks, and the rows, to be unpacked; and a ``summary()`` of them.
 
     Raises:
-        ValueError: data that do not fit, no prunable weights, or a bad field.
+        ValueError: data that do not fit, no prunable weights, a bad field, or a folder that holds
+            a run with another config, other data or other initial weights.
+        OSError: a folder that cannot be written to.
         FloatingPointError: training diverged.
+
+    Note:
+        nn.MultiheadAttention keeps the weights of queries, keys and values in one bare parameter,
+        which no mask is for: it stays dense. Its output projection is pruned, but never called, so
+        that the information flow passes it over.
 
     >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     >>> y = (x[:, 0] > 0).long()
@@ -115,16 +112,49 @@ def prune(
     """
     settings = Config(**{"data": "custom", "model": type(model).__name__, **config})
     dtype = next(iter(prunable(model).values())).dtype
-    splits = [data.as_split(part, dtype) for part in (train, validation)]
-    held_out = None if test is None else data.as_split(test, dtype)
-    with threads(settings.threads):
+    splits = [in_memory(part, adapter, dtype) for part in (train, validation)]
+    held_out = None if test is None else in_memory(test, adapter, dtype)
+    with (
+        threads(settings.threads),
+        tqdm(total=settings.levels + 1, unit="level", disable=not progress) as bar,
+    ):
         run = Run(copy.deepcopy(model), splits[0], splits[1], held_out, settings)
         check_fit(run.model, run.train, run.validation, run.test)
-        rows = list(_Imp(run).levels())
+        method, rows = _Imp(run), list[Row]()
+
+        def report(row: Row) -> None:
+            rows.append(row)
+            done = row.stopped or row.epoch / max(settings.epochs, settings.last_epochs)
+            bar.n = round(row.level + done, 2)
+            bar.refresh()
+
+        if folder is None:
+            for row in method.levels():
+                report(row)
+        else:
+            about = _identity(settings, model, *splits, held_out)
+            resume(method.levels, about, folder, report=report)
+            state, rows = finished(about, folder)
+            method._restore(state)
     lay_out(run.model, torch.contiguous_format)
     for module, original in zip(run.model.modules(), model.modules(), strict=True):
         module.training = original.training
-    return run.model, run.masks, rows
+    return Pruned.of(run.model, run.masks, rows, settings)
+
+
+def _identity(config: Config, model: nn.Module, *splits: data.Split | None) -> dict[str, Any]:
+    """Return all that decides a run in JSON values: the config, the weights and data as hashes."""
+    rule = config.stop if isinstance(config.stop, str) else repr(config.stop)
+    if " at 0x" in rule:
+        raise ValueError(f"a run in a folder needs a stop rule that repr tells apart, not {rule}")
+    parts = zip(("train", "validation", "test"), splits, strict=True)
+    prints = {
+        f"{name} data": fingerprint({"inputs": part.inputs, "targets": part.targets})
+        for name, part in parts
+        if part is not None
+    }
+    weights = fingerprint(model.state_dict(keep_vars=True))
+    return asdict(config) | {"stop": rule, "initial weights": weights} | prints
 
 
 class _Imp:
@@ -164,8 +194,8 @@ class _Imp:
             keep(self._state(config.levels + 1))
 
     def _take_reference(self) -> None:
-        if not self.flows and self.config.monitor and len(self.run.masks) > 1:
-            self.flows = ["information"]  # one layer alone has no flow to a next
+        if not self.flows and self.config.monitor and self.run.monitor.has_flow():
+            self.flows = ["information"]
         self._hold(self.run.monitor.measure(self.run.masks, self.flows, self.run.loss))
 
     def _hold(self, reference: Measured) -> None:
@@ -179,12 +209,14 @@ class _Imp:
         return State(level, held.accuracy, seconds, masks, weights, held.flows, held.loss)
 
     def _restore(self, state: State) -> None:
+        check_masks(self.run.model, state.masks)
         self.run.snapshot = state.weights
-        in_module_order = list(self.run.masks)
-        self.run.rewind(state.masks)
-        self.run.masks = {name: state.masks[name] for name in in_module_order}
+        masks = {name: state.masks[name].to(m.device) for name, m in self.run.masks.items()}
+        self.run.rewind(masks)
         if not math.isnan(state.target):
-            flows = {name: state.references[name] for name in FLOWS if name in state.references}
+            device = self.run.train.inputs.device
+            references = state.references
+            flows = {name: references[name].to(device) for name in FLOWS if name in references}
             self._hold(Measured(state.target, flows, state.loss))
         self.started -= state.elapsed_s
 

@@ -114,6 +114,16 @@ class Monitor:
         accuracy = self.accuracy()  # first: it finds out whether the network has diverged
         return Measured(accuracy, {name: self.flow(name, masks) for name in flows}, loss)
 
+    def has_flow(self) -> bool:
+        """Say whether there is an information flow: two layers or more that are called on samples.
+
+        A layer alone has no flow to a next; see `flows.collect_activations` for others.
+        """
+        try:
+            return len(collect_activations(self.model, self.probe[0][:2])) > 1
+        except ValueError:
+            return False
+
     def accuracy(self) -> float:
         """Return the accuracy on the validation data; FloatingPointError for an infinite loss."""
         loss, accuracy = evaluate(self.model, self.validation.inputs, self.validation.targets)

@@ -23,9 +23,11 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
-ROWS, RUN = "rows.csv", "run.json"
-STATE = "state"  # what an unfinished run goes on from: state.safetensors
+# an unfinished run goes on from state.safetensors
+ROWS, RUN, STATE = "rows.csv", "run.json", "state"
 PACKAGES = ("infcop-lite", "torch", "torchvision", "numpy")
+# pandas before 3.1 may lose a float's last bits unless told not to; later ones must not be told
+EXACT = {"float_precision": "round_trip"} if pd.__version__ < "3.1" else {}
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
     if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
         raise ValueError(f"{folder / ROWS} is damaged: it is cut off, or its rows differ in length")
-    table = pd.read_csv(io.StringIO(text))
+    table = pd.read_csv(io.StringIO(text), **EXACT)
     for name, kind in Row.__annotations__.items():
         is_kind = pd.api.types.is_bool_dtype if kind is bool else pd.api.types.is_numeric_dtype
         if kind is not str and name in table and not is_kind(table[name]):

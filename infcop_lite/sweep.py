@@ -1,28 +1,25 @@
 """Runs into folders: one run that goes on where it was killed, or many side by side."""
 
-import math
 import multiprocessing
 import os
 import re
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from . import records
 from .config import Config
-from .imp import Row, State, run_imp
+from .imp import Row, run_imp
+from .resuming import resume
 
-PARTS = ("masks", "weights", "references")
 DIED = "its worker died twice; the same sweep started again goes on after its last finished level"
 Job = tuple[str, Config, Path, str]  # name, config, folder, command
 
@@ -60,52 +57,7 @@ def run_one(
     >>> records.read(folder)[0]["density"].round(2).tolist()
     [1.0, 0.8]
     """
-    settings = asdict(config)
-    if records.begin(folder, settings):
-        return False
-    state = _read_state(folder, settings)
-    kept = records.rows_before(folder, state.level) if state else []
-    rows: list[dict[str, Any]] = [*kept]
-    saved_s = -math.inf
-
-    def keep(now: State) -> None:
-        parts = {part: getattr(now, part) for part in PARTS}
-        tensors = {
-            f"{p}/{k}": v.cpu().numpy() for p, named in parts.items() for k, v in named.items()
-        }
-        name = records.STATE if now.level <= config.levels else "network"
-        if not rows:
-            records.save(folder, settings, rows, command)
-        scalars = {"level": now.level, "target": now.target, "loss": now.loss}
-        records.save_tensors(folder, name, tensors, settings, elapsed_s=now.elapsed_s, **scalars)
-
-    for row in run_imp(config, state, keep):
-        rows.append(asdict(row))
-        if row.stopped or time.monotonic() - saved_s > 1:
-            records.save(folder, settings, rows, command)
-            saved_s = time.monotonic()
-        report(row)
-    records.save(folder, settings, rows, command, finished=True)
-    return True
-
-
-def _read_state(folder: Path | str, settings: dict[str, Any]) -> State | None:
-    try:
-        arrays, numbers = records.read_tensors(folder, records.STATE, settings)
-    except FileNotFoundError:
-        return None
-    parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in PARTS}
-    try:
-        for name, array in arrays.items():
-            part, _, key = name.partition("/")
-            parts[part][key] = torch.from_numpy(array)
-        level = int(numbers["level"])
-        if level != numbers["level"] or not 0 <= level <= settings["levels"]:
-            raise ValueError
-        target, seconds, loss = (numbers[name] for name in ("target", "elapsed_s", "loss"))
-        return State(level, target, seconds, loss=loss, **parts)
-    except (KeyError, ValueError, TypeError):
-        raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None
+    return resume(partial(run_imp, config), asdict(config), folder, command, report)
 
 
 def run_many(

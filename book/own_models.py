@@ -1,0 +1,97 @@
+"""Two of torchvision's networks, pruned by one call each, on a subset of CIFAR-10: chapter 13.
+
+python book/own_models.py    what is under book/results/own is skipped, what was killed goes on
+
+A folder is one network and one seed. rows.csv has the rows of its run; the last one also says what
+the compacted network costs, as fractions of the dense one.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from experiments import RESULTS, short
+from torch import nn
+from torchvision import models as zoo
+
+from infcop_lite import compact, data, prune, records
+from infcop_lite.compacting import cost
+from infcop_lite.data import Split
+
+KEPT = RESULTS.parent / "_build" / "own"  # what a killed run goes on from, and its network
+SHARED: dict[str, Any] = {
+    **{"data": "cifar10", "levels": 3, "fraction": 0.5, "stop": "twice-loss"},
+    **{"warmup_epochs": 1, "epochs": 3, "anneal": "last", "batch_size": 64, "probe_size": 200},
+    **{"device": "cpu", "threads": 1},
+}
+NUM_TEST = 2000
+
+
+def mobilenet() -> nn.Module:
+    """Return mobilenet_v3_small whose batch norms forget within ten steps, not a hundred.
+
+    Its own momentum is meant for long training: after a few dozen steps its running statistics
+    still hold those of the initial weights, and so does whatever is measured in eval mode.
+    """
+    model: nn.Module = zoo.mobilenet_v3_small(num_classes=10)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1
+    return model
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
+    "mobilenet_v3_small": (mobilenet, {"subset": 2000, "optimizer": "adam", "lr": 0.002}),
+    "resnet18": (lambda: zoo.resnet18(num_classes=10), {"subset": 1500, "lr": 0.02}),
+}
+
+
+def run(name: str) -> None:
+    """Prune one network and write its rows, unless they are there."""
+    build, own = NETWORKS[name]
+    options = SHARED | own
+    folder, settings = RESULTS / "own" / name, options | {"model": name, "num_test": NUM_TEST}
+    if records.begin(folder, settings):
+        return
+    splits = data.load("cifar10", subset=own["subset"])
+    test = Split(splits.test.inputs[:NUM_TEST], splits.test.targets[:NUM_TEST])
+    torch.manual_seed(0)
+    model = build()
+    started = time.process_time()
+    pruned = prune(
+        model, splits.train, splits.validation, test, folder=KEPT / name, progress=True, **options
+    )
+    seconds = time.process_time() - started
+    print(pruned.summary())
+    example = test.inputs[:1]
+    dense, small = cost(model, example), cost(compact(pruned.model, pruned.masks), example)
+    rows = [asdict(row) for row in pruned.rows]
+    for key in dense:
+        for row in rows:
+            row[key.replace("num_", "compact_")] = float("nan")
+        rows[-1][key.replace("num_", "compact_")] = small[key] / dense[key]
+    for row in rows:
+        del row["elapsed_s"]  # of a machine that others use, too
+    table = [{k: short(v) for k, v in row.items()} for row in rows]
+    records.save(
+        folder, settings, table, "python book/own_models.py", finished=True, seconds=seconds
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the runs missing in results/own.")
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; both unless given")
+    options = parser.parse_args()
+    if unknown := set(options.networks) - set(NETWORKS):
+        parser.error(f"no network {', '.join(sorted(unknown))}; choose from {', '.join(NETWORKS)}")
+    for name in options.networks or NETWORKS:
+        run(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Data of your own, whatever brings them: tensors, a DataLoader, a Dataset, batches that are dicts.
+
+They are read once and stay in memory, as everything here does: a run passes over them many times.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+
+from .data import Split, as_split
+
+Adapter = Callable[[Any], tuple[Tensor, Tensor]]
+BATCH_SIZE = 250
+
+
+def in_memory(
+    part: Any, adapter: Adapter | None = None, dtype: torch.dtype = torch.float32
+) -> Split:
+    """Return data of any of the usual kinds as a split in memory, after looking at them.
+
+    Source: torch.utils.data.
+
+    Args:
+        part: a split, a pair (inputs, targets) of tensors, a DataLoader, or a map-style Dataset,
+            whose samples torch then collates. A loader that shuffles is read in the order of its
+            data set, so that equal data give equal runs.
+        adapter: called with each batch, returns its (inputs, targets); for batches that are no
+            such pair, like the dicts of Hugging Face:
+            ``lambda batch: (batch["pixel_values"], batch["labels"])``.
+        dtype: of the network's weights; inputs that are floating-point must have it too.
+
+    Raises:
+        ValueError: another kind of data, batches that are no pairs of tensors or differ in shape,
+            an adapter that fails, or as for `data.as_split`.
+
+    Note:
+        Random augmentation is frozen: every epoch sees what it made of a sample when it was read.
+
+    >>> samples = [{"x": torch.ones(2), "y": 0}, {"x": torch.zeros(2), "y": 1}]
+    >>> in_memory(samples, lambda batch: (batch["x"], batch["y"])).targets
+    tensor([0, 1])
+    """
+    is_pair = isinstance(part, tuple) or (
+        isinstance(part, list) and all(isinstance(x, Tensor) for x in part)
+    )
+    if isinstance(part, Split) or is_pair:
+        return as_split(part, dtype)
+    with torch.random.fork_rng():  # a loader draws a seed for its workers, even without any
+        pairs = [_pair(batch, adapter) for batch in _batches(part)]
+    if not pairs:
+        raise ValueError(f"the {type(part).__name__} gives no batches")
+    inputs, targets = zip(*pairs, strict=True)
+    return as_split((_join(inputs, "inputs"), _join(targets, "targets")), dtype)
+
+
+def _batches(part: Any) -> Iterable[Any]:
+    if not isinstance(part, DataLoader):
+        if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
+            kind = type(part).__name__
+            raise ValueError(
+                f"data must be (inputs, targets), a DataLoader or a map-style Dataset, not {kind}"
+            )
+        part = DataLoader(part, batch_size=BATCH_SIZE) if len(part) else ()
+    elif type(part.sampler) is RandomSampler and part.batch_size and not part.sampler.replacement:
+        # another order at every reading would make another run of the same data
+        part = DataLoader(
+            part.dataset,
+            part.batch_size,
+            num_workers=part.num_workers,
+            collate_fn=part.collate_fn,
+        )
+    try:
+        yield from part
+    except (TypeError, RuntimeError) as error:  # samples that torch cannot put together
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the samples do not make batches: {reason}") from error
+
+
+def _pair(batch: Any, adapter: Adapter | None) -> tuple[Tensor, Tensor]:
+    try:
+        pair = batch if adapter is None else adapter(batch)
+    except Exception as error:  # somebody else's function
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the adapter fails on {_describe(batch)}: {reason}") from error
+    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+    if not is_pair or not all(isinstance(x, Tensor) and x.dim() for x in pair):
+        hint = "; give an adapter that makes one of it" if adapter is None else ""
+        raise ValueError(f"a batch must be (inputs, targets), not {_describe(pair)}{hint}")
+    inputs, targets = pair
+    if len(inputs) != len(targets):
+        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make a batch")
+    return inputs.detach(), targets.detach()
+
+
+def _join(tensors: tuple[Tensor, ...], what: str) -> Tensor:
+    shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
+    if len(shapes) > 1:
+        raise ValueError(f"the {what} of a sample must have one shape, not {sorted(shapes)}")
+    return torch.cat(tensors)
+
+
+def _describe(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"a {type(batch).__name__} with the keys {', '.join(map(str, batch))}"
+    if isinstance(batch, tuple | list):
+        return f"a {type(batch).__name__} of {', '.join(type(x).__name__ for x in batch)}"
+    return f"a {type(batch).__name__}"
