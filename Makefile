@@ -4,20 +4,26 @@ PROFILE ?= ci
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help book zip test check results bench address clean lint
+.PHONY: help book slides assignments zip test check results bench address colab-check dist clean lint
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.installed  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
 	$(BIN)/python book/build.py --profile $(PROFILE)
+
+slides: book  ## a deck for each part, one file each that needs no network: book/_build/slides/*.html
+	PYTHONPATH=book/_ext $(BIN)/python book/slides.py
 
 zip: book  ## the book as one file to read anywhere, without a network: book/_build/infcop-lite-book.zip
 	rm -f book/_build/infcop-lite-book.zip
 	cd book/_build && ../../$(BIN)/python -m zipfile -c infcop-lite-book.zip html
 
+assignments: .venv/.installed  ## to hand out, to look up, to grade with otter or pytest: book/_build/assignments/
+	$(BIN)/python book/assignments.py
+
 test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: .venv/.installed lint  ## style, types and the fast tests: before every commit
 	$(BIN)/python -m pytest -m "not slow"
@@ -30,6 +36,7 @@ lint: .venv/.installed
 results: .venv/.installed  ## make the runs missing under book/results (hours; ONLY="mlp convnet" some), redraw the overview
 	$(BIN)/python book/experiments.py $(ONLY)
 	$(if $(ONLY),,$(BIN)/python book/neighbours.py mlp convnet)
+	$(if $(ONLY),,$(BIN)/python book/own_models.py)
 	$(if $(ONLY),,$(BIN)/python book/overview.py)
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
@@ -38,8 +45,15 @@ bench: .venv/.installed  ## measure ratios of speed on this machine, into benchm
 address: .venv/.installed  ## write repository.url of _config.yml into badges, install cells, README and metadata
 	$(BIN)/python book/address.py
 
+colab-check: .venv/.installed  ## every notebook alone, oldest and newest torch (12 GB, hours; ONLY="oldest 03" some)
+	$(BIN)/python book/colab.py $(ONLY)
+
+dist: .venv/.installed  ## wheel and sdist of the library, in dist/
+	rm -rf dist build *.egg-info
+	$(BIN)/python -m build --no-isolation
+
 clean:  ## remove what was built and cached (.venv stays; delete it to start from nothing)
-	rm -rf book/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf book/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find infcop_lite book tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is removed before pip starts: an environment interrupted half-way is made anew.

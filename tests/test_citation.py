@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 CITATION = yaml.safe_load((build.ROOT / "CITATION.cff").read_text("utf-8"))
-(PAPER,) = CITATION["references"]
+PAPER, BOOK = CITATION["references"]
 
 
 def bibtex(path, key):
@@ -36,7 +36,9 @@ def test_the_book_is_cited_as_in_its_citation_file():
     assert entry["version"] == CITATION["version"]
     assert entry["url"] == CITATION["url"]
     config = yaml.safe_load((build.ROOT / "_config.yml").read_text("utf-8"))
-    assert entry["year"] == config["copyright"]
+    assert entry["year"] == config["copyright"] == str(BOOK["year"])
+    assert (BOOK["title"], BOOK["url"]) == (config["title"], CITATION["url"])
+    assert BOOK["authors"] == CITATION["authors"]
 
 
 def test_the_cited_version_is_that_of_the_library():
