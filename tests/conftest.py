@@ -7,15 +7,6 @@ from pathlib import Path
 import build
 import pytest
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, give all that need the built book to one process."""
-    for item in items:
-        if "outcomes" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("book"))
-
-
 Outcomes = Mapping[Path, build.NotebookError | None]
 
 
