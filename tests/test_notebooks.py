@@ -64,7 +64,7 @@ def test_there_are_notebooks():
 def test_a_notebook_runs_in_the_ci_profile(notebook, outcomes):
     assert outcomes[notebook] is None, str(outcomes[notebook])
     seconds = build.record(build.EXECUTED / notebook.name)["seconds"]
-    assert seconds <= 180, "the ci profile is for 60 s on two free cores; thrice that is too much"
+    assert seconds <= 120, "the ci profile is for 60 s on two free cores; twice that is too much"
 
 
 @pytest.mark.slow

@@ -45,11 +45,13 @@ THIN_OUT = """() => {
   document.querySelectorAll("details").forEach((box) => (box.open = true));
   document.querySelectorAll(".toggle-button-hidden").forEach((button) => button.click());
 }"""
-# A moment after it has changed, so that a test must wait for it.
+# A moment after the page has changed, so that a test must wait for it: in all the theme cares for.
 WHAT_SCROLLS_CAN_BE_REACHED = """() =>
-  [...document.querySelectorAll("pre")].every(
-    (box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0
-  )"""
+  [
+    ...document.querySelectorAll(
+      "pre, .cell_output > .output, .jp-RenderedHTMLCommon, .pst-scrollable-table-container"
+    ),
+  ].every((box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0)"""
 
 
 def missing(what: str) -> None:
