@@ -139,7 +139,7 @@ def make(master: Path, into: Path = BUILT) -> Path:
             if version == "student" and (told := _told(notebook, questions)):
                 raise MasterError(f"{master.name}: students would see the solution of {told}")
             nbformat.write(notebook, folder / version / master.name)
-    shutil.copy(MASTERS / "conftest.py", folder / "pytest")
+    shutil.copy(MASTERS / "grade_with_pytest.py", folder / "pytest" / "conftest.py")
     (folder / "pytest" / "pytest.ini").write_text("[pytest]\naddopts = --tb=line -q\n")
     for kind, hidden in (("visible", False), ("hidden", True)):
         text = _pytest_file(master.stem, questions, hidden)

@@ -1,8 +1,9 @@
 """Grade one notebook with pytest alone: python -m pytest FOLDER --notebook FILE.ipynb
 
-`make assignments` puts this file beside the tests. The notebook's cells run once, in order, in this
-process; a cell that fails is passed over, as a reader would go on. An argument of a test is what
-the notebook calls by that name. This is no sandbox: grade strangers' code where it can do no harm.
+`make assignments` puts this file beside the tests, as their conftest.py. The notebook's cells run
+once, in order, in this process; a cell that fails is passed over, as a reader would go on. An
+argument of a test is what the notebook calls by that name. This is no sandbox: grade strangers'
+code where it can do no harm.
 """
 
 import json
