@@ -34,21 +34,17 @@ def run_one(
 ) -> bool:
     """Run a config into a folder; a run that was interrupted there goes on after its last level.
 
-    Source: ours. Killed at any moment and started again, it ends with the same rows (but for their
-    seconds), weights and masks, bit by bit, on one machine and thread count.
+    Source: ours; `resuming.resume` with the levels of `imp.run_imp`.
 
     Args:
         config: what to run.
-        folder: for rows.csv, run.json and network.safetensors.
-        command: the command line, for the record.
-        report: called with every new row.
+        folder, command, report: as for `resuming.resume`.
 
     Returns:
         Whether there was anything to do; False if the run was already finished there.
 
     Raises:
-        ValueError: the folder holds another run, or a damaged file; nothing is guessed at.
-        OSError: a full disk or a read-only folder; what was there is intact.
+        ValueError, OSError: as `resuming.resume`; what was there is intact.
         FloatingPointError: training diverged.
 
     >>> import tempfile; folder = tempfile.mkdtemp()

@@ -14,7 +14,9 @@ function afterTheFirstWidget() {
   if (!document.querySelector(WIDGETS)) return Promise.resolve();
   return new Promise((resolve) => {
     const drawn = new MutationObserver(() => {
-      if (document.querySelector(".jupyter-widgets")) setTimeout(resolve);
+      if (!document.querySelector(".jupyter-widgets")) return;
+      drawn.disconnect();
+      setTimeout(resolve);
     });
     drawn.observe(document.body, { subtree: true, childList: true });
     addEventListener("load", () => setTimeout(resolve, 3000)); // a widget that never comes
