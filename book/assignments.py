@@ -119,16 +119,17 @@ def make(master: Path, into: Path = BUILT) -> Path:
     """Make the folder of one assignment, all but the outputs of its solution, and return it.
 
     Raises:
-        MasterError: as `read`; or otter refuses it; or students would see a solution.
+        MasterError: as `read`; or otter refuses it; or students would see a solution. What was made
+            before is left as it was.
     """
     questions, folder = read(master), into / master.stem
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in ("student", "solution", "pytest", "otter"):
-        (folder / name).mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
+        parts = {name: Path(scratch, name) for name in ("student", "solution", "pytest", "otter")}
+        for part in parts.values():
+            part.mkdir()
         _assign(master, Path(scratch))
         (archive,) = Path(scratch, "made", "autograder").glob("*.zip")
-        shutil.copy(archive, folder / "otter" / "autograder.zip")
+        shutil.copy(archive, parts["otter"] / "autograder.zip")
         for version, made in (("student", "student"), ("solution", "autograder")):
             notebook = nbformat.read(Path(scratch, "made", made, master.name), as_version=4)
             tests = {
@@ -138,12 +139,16 @@ def make(master: Path, into: Path = BUILT) -> Path:
             notebook = _standalone(notebook, master.stem, tests)
             if version == "student" and (told := _told(notebook, questions)):
                 raise MasterError(f"{master.name}: students would see the solution of {told}")
-            nbformat.write(notebook, folder / version / master.name)
-    shutil.copy(MASTERS / "grade_with_pytest.py", folder / "pytest" / "conftest.py")
-    (folder / "pytest" / "pytest.ini").write_text("[pytest]\naddopts = --tb=line -q\n")
-    for kind, hidden in (("visible", False), ("hidden", True)):
-        text = _pytest_file(master.stem, questions, hidden)
-        (folder / "pytest" / f"test_{kind}.py").write_text(text, "utf-8")
+            nbformat.write(notebook, parts[version] / master.name)
+        shutil.copy(MASTERS / "grade_with_pytest.py", parts["pytest"] / "conftest.py")
+        (parts["pytest"] / "pytest.ini").write_text("[pytest]\naddopts = --tb=line -q\n")
+        for kind, hidden in (("visible", False), ("hidden", True)):
+            text = _pytest_file(master.stem, questions, hidden)
+            (parts["pytest"] / f"test_{kind}.py").write_text(text, "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for part in parts.values():
+            shutil.move(part, folder)
     return folder
 
 

@@ -181,12 +181,17 @@ def edited(tmp_path, old, new):
         ('"cells"', '"cell"', "bad.ipynb"),
     ],
 )
-def test_a_bad_master_is_refused_in_one_line(tmp_path, capsys, old, new, complaint):
+def test_a_bad_master_is_refused_in_one_line_and_what_was_made_stays(
+    tmp_path, capsys, old, new, complaint
+):
     master = edited(tmp_path, old, new)
+    made_before = tmp_path / "made" / master.stem / "student"
+    made_before.mkdir(parents=True)
     assert assignments.main([str(master), "--into", str(tmp_path / "made")]) == 2
     shown = capsys.readouterr()
     assert complaint in shown.err
     assert shown.err.count("\n") == 1
+    assert made_before.exists()
 
 
 def test_a_solution_that_fails_is_refused(tmp_path, capsys):
