@@ -141,7 +141,15 @@ def test_workers_end_with_their_parent_even_if_it_is_killed(tmp_path):
     assert not psutil.wait_procs(children, timeout=20)[1]
 
 
-def test_an_interrupted_sweep_ends_in_one_line_and_leaves_no_worker(tmp_path):
+@pytest.fixture
+def interruptible():
+    """A process started here can be interrupted, even if a shell runs the tests in background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_sweep_ends_in_one_line_and_leaves_no_worker(tmp_path, interruptible):
     command = f"-m infcop_lite sweep --levels 9 --epochs 1000 --no-monitor --out {tmp_path}"
     words = [*command.split(), "--grid", "seed=0,1", "--processes", "1"]
     parent = subprocess.Popen(
