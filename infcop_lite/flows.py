@@ -5,7 +5,8 @@ and leave it exactly as they found it.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -76,7 +77,7 @@ def collect_activations(
             handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
     size = min(batch_size, len(inputs))
     try:
-        with evaluating(model):
+        with evaluating(model), _every_module_called():
             # Every pass has the same shape (the last one overlaps the one before): a different
             # shape may round differently, and a constant unit would then pass for a signal.
             for start in range(0, len(inputs), size):
@@ -89,6 +90,17 @@ def collect_activations(
     if not batches:
         raise ValueError(f"{type(model).__name__} ran no Conv or Linear module")
     return {name: torch.cat(parts) for name, parts in batches.items()}
+
+
+@contextmanager
+def _every_module_called() -> Iterator[None]:
+    """Keep transformer layers off their fast path, on which torch 2.4 passes hooks by."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _check_batch_size(batch_size: int) -> None:
