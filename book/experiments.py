@@ -3,6 +3,9 @@
 make results                     all tables: about a night on two cores
 make results ONLY="mlp convnet"  some of them; what is there is skipped, what was killed goes on
 
+With --device cuda the runs are made on a GPU. The column `device` says where each was made: rules
+of one folder may have been run on different ones, and then share seeds but no bits.
+
 A folder is one network, one way to prune, one seed, and holds all stop rules: rows.csv has a row
 for each rule and level, run.json says with what settings, full.safetensors has the final masks of
 full retraining, with which the others are compared. A rule added to EVERYTHING, or to CORE, is the
@@ -10,6 +13,7 @@ only one that is run the next time.
 """
 
 import argparse
+import functools
 import itertools
 import multiprocessing
 import sys
@@ -23,15 +27,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from infcop_lite import records
+from infcop_lite import evidence, records
 from infcop_lite.compare import Result, compare
 from infcop_lite.config import Config
 from infcop_lite.masks import Masks
 from infcop_lite.stopping import FixedEpochs, Schedule
 from infcop_lite.sweep import die_with_parent
+from infcop_lite.train import accelerator
 
 RESULTS = Path(__file__).parent / "results"
 FULL = "full"
+LARGEST = 2**24  # weights; the masks of more would weigh megabytes
 
 Rules = Mapping[str, Mapping[str, Any]]
 
@@ -92,8 +98,9 @@ ENDS = {name: EVERYTHING[name] for name in ("k = 0", "k = 1")}
 FEW = OURS | {
     name: EVERYTHING[name]
     for name in (
-        *("k = 0", "k = 0.5", "k = 1", "k = 2", "accuracy"),
-        *("information 0.11, published", "information 0.5, trained"),
+        *("k = 0", "k = 0.25", "k = 0.5", "k = 1", "k = 2", "accuracy"),
+        *("information 0.11, published", "gradient 0.5, published"),
+        *("information 0.5, warmup", "information 0.5, trained"),
     )
 }
 #: For the explorer: the tolerance turned from "never fires" to "fires at once".
@@ -140,15 +147,21 @@ ALIKE = {
 }
 MNIST = ALIKE | {"data": "mnist", "subset": 20_000, "check_steps": 18, "final_density": 0.03}
 CIFAR = ALIKE | {"data": "cifar10", "check_steps": 18, "final_density": 0.1, "fraction": 0.36}
+#: The networks of the paper, at the size of the data, from scratch: no pretrained weights, not 224
+#: pixels. The long warm-up is a level of training, so that the snapshot is near convergence.
+PUBLISHED_NET = {"subset": 20_000, "warmup_epochs": 8, "epochs": 4}
 #: With gamma = 1 it has not reached the final density after 40 levels.
 SAP_HALF = {"amount": "sap", "p": 0.5, "q": 1.0, "gamma": 3.0, "scope": "global"}
 SAP_ONE = {"amount": "sap", "p": 1.0, "q": 2.0, "scope": "global"}
-ALONE = {"threads": 1, "device": "cpu", "monitor": False}
-SHARED = {
+ALONE: dict[str, Any] = {"threads": 1, "monitor": False}
+SHARED: dict[str, dict[str, Any]] = {
     "mlp": MNIST | {"model": "mlp", "epochs": 8},
     "convnet": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
+    "convnet-cpu": CIFAR | {"model": "convnet", "subset": 20_000, "epochs": 8},
     "lenet5": MNIST | {"model": "lenet5", "epochs": 8, "fraction": 0.36},
-    "resnet20": CIFAR | {"model": "resnet20", "subset": 10_000, "check_steps": 9, "epochs": 4},
+    "resnet20": CIFAR | {"model": "resnet20", "subset": 20_000, "epochs": 4},
+    "resnet18": CIFAR | PUBLISHED_NET | {"model": "resnet18"},
+    "vgg16": CIFAR | PUBLISHED_NET | {"model": "vgg16", "lr": 0.01},
     "mlp-grid": MNIST | {"model": "mlp", "epochs": 4, "fraction": 0.36},
     "convnet-grid": CIFAR | {"model": "convnet", "subset": 10_000, "check_steps": 9, "epochs": 4},
 }
@@ -172,57 +185,76 @@ TABLES = {
         **budgets(range(5), 1, 2, 4, 16),
     },
     "convnet": {
-        "fixed": Family({}, core(*DEEPER), range(3)),
-        **budgets(range(1), 2, 4),
-        "long-warmup": Family({"warmup_epochs": 8}, core(), range(1)),
+        "fixed": Family({}, core(*DEEPER), range(5)),
+        **budgets(range(5), 2, 4, 16),
+        "long-warmup": Family({"warmup_epochs": 8}, core(), range(3)),
     },
+    # the same seed on another kind of device: what of the differences is chance?
+    "convnet-cpu": {"fixed": Family({}, core(*DEEPER), range(1))},
     "lenet5": {
         "fixed": Family({}, core("k = 4"), range(5)),
         **budgets(range(2), 2, 4),
     },
-    "resnet20": {"fixed": Family({}, FEW, range(2))},
+    "resnet20": {
+        "fixed": Family({}, FEW, range(3)),
+        **budgets(range(3), 2, 8),
+    },
+    "resnet18": {"fixed": Family({}, FEW, range(2))},
+    "vgg16": {"fixed": Family({}, FEW, range(1))},
     "mlp-grid": {"fixed": Family({}, GRID, range(5), every_check=True)},
     "convnet-grid": {"fixed": Family({}, GRID, range(3), every_check=True)},
 }
 
 
-def configs_of(table: str, family: str, seed: int) -> dict[str, Config]:
+def configs_of(table: str, family: str, seed: int, device: str) -> dict[str, Config]:
     """Return rule -> config of one folder; full retraining comes first."""
     wanted = TABLES[table][family]
-    fixed = {**SHARED[table], **wanted.own, **ALONE, "seed": seed}
+    fixed = {**SHARED[table], **wanted.own, **ALONE, "seed": seed, "device": device}
     return {name: Config(**{**fixed, **rule}) for name, rule in {FULL: {}, **wanted.rules}.items()}
 
 
-def run_folder(table: str, family: str, seed: int) -> float:
+def settings_of(folder: Path, config: Config) -> dict[str, Any]:
+    """Return what identifies a folder: a config, but the device on which the folder was begun."""
+    if not (folder / records.RUN).exists():
+        return asdict(config)
+    return asdict(config) | {"device": records.read(folder)[1]["config"]["device"]}
+
+
+def run_folder(device: str, table: str, family: str, seed: int) -> float:
     """Run the rules that are missing in one folder; return the seconds that took."""
     started = time.perf_counter()
-    configs = configs_of(table, family, seed)
-    folder, settings = RESULTS / table / f"{family}-{seed}", asdict(configs[FULL])
+    folder = RESULTS / table / f"{family}-{seed}"
+    configs = configs_of(table, family, seed, device)
+    settings = settings_of(folder, configs[FULL])
     records.begin(folder, settings)
     rows: list[dict[str, Any]] = []
     seconds, final_masks = 0.0, None
     if (folder / records.RUN).exists():
         held, record = records.read(folder)
-        rows, seconds = held.to_dict("records"), record["seconds"]
+        rows = evidence.with_device(held, record).to_dict("records")
+        seconds = record["seconds"]
         final_masks = _read_masks(folder, settings)
     stale = {(r["rule"], r["setting"]) for r in rows} - {
         (n, _setting(c)) for n, c in configs.items()
     }
     if stale:
         raise ValueError(f"{folder} holds {stale}, which the script now defines otherwise")
-    done = {row["rule"] for row in rows} - ({FULL} if final_masks is None else set())
+    done = {row["rule"] for row in rows}
+    if final_masks is None and done < set(configs):
+        done.discard(FULL)  # the rules that are missing are held against its final masks
     rows = [row for row in rows if row["rule"] in done]
     missing = {name: config for name, config in configs.items() if name not in done}
     if not missing:
         return 0.0
     every_check = TABLES[table][family].every_check
+    gpu = accelerator(device)
     for result in compare(missing, FULL, final_masks, every_check):
-        rows += _rows(result, configs[result.rule])
-        if result.rule == FULL:
+        rows += _rows(result, configs[result.rule], gpu or device)
+        if result.rule == FULL and sum(m.numel() for m in result.masks.values()) < LARGEST:
             _write_masks(folder, settings, result.masks)
         now = time.perf_counter() - started
         command = f'make results ONLY="{table}"'
-        records.save(folder, settings, rows, command, finished=True, seconds=seconds + now)
+        records.save(folder, settings, rows, command, True, seconds + now, gpu)
     return time.perf_counter() - started
 
 
@@ -232,8 +264,9 @@ def _setting(config: Config) -> str:
     return " ".join([f"stop={config.stop}", *(f"{k}={v}" for k, v in changed.items())])
 
 
-def _rows(result: Result, config: Config) -> list[dict[str, Any]]:
-    rows = [asdict(stop) | {"setting": _setting(config)} for stop in result.stops]
+def _rows(result: Result, config: Config, device: str) -> list[dict[str, Any]]:
+    about = {"setting": _setting(config), "device": device}
+    rows = [asdict(stop) | about for stop in result.stops]
     return [{k: short(value) for k, value in row.items()} for row in rows]
 
 
@@ -243,7 +276,7 @@ def short(value: Any) -> Any:
 
 
 def _write_masks(folder: Path, settings: Mapping[str, Any], masks: Masks) -> None:
-    bits = {name: np.packbits(mask.numpy()) for name, mask in masks.items()}
+    bits = {name: np.packbits(mask.cpu().numpy()) for name, mask in masks.items()}
     shapes = {f"shape of {name}": np.array(mask.shape) for name, mask in masks.items()}
     records.save_tensors(folder, FULL, bits | shapes, settings)
 
@@ -273,10 +306,23 @@ def run_jobs(
             print(*futures[future], f"{future.result():.0f} s", flush=True)
 
 
+def add_resources(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say on what to run."""
+    parser.add_argument(
+        "--processes", type=int, default=2, help="side by side; default %(default)s"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where to compute; default %(default)s",
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the runs missing under book/results.")
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)}; all unless given")
-    parser.add_argument("--processes", type=int, default=2)
+    add_resources(parser)
     options = parser.parse_args()
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}; choose from {', '.join(TABLES)}")
@@ -286,7 +332,7 @@ def main() -> int:
         for name, family in TABLES[table].items()
         for seed in family.seeds
     ]
-    run_jobs(run_folder, jobs, options.processes)
+    run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
     return 0
 
 

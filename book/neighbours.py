@@ -8,16 +8,17 @@ level (k = 1). What each takes over from its source, and what not, its docstring
 """
 
 import argparse
+import functools
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import torch
-from experiments import ALONE, RESULTS, SHARED, run_jobs, short
+from experiments import ALONE, RESULTS, SHARED, add_resources, run_jobs, settings_of, short
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -26,7 +27,7 @@ from infcop_lite.compacting import compact, cost
 from infcop_lite.config import Config
 from infcop_lite.masks import Masks, density, full_masks, magnitude_masks, mask_distance, prunable
 from infcop_lite.run import Run, next_masks
-from infcop_lite.train import threads
+from infcop_lite.train import accelerator, threads
 
 SEEDS = {"mlp": range(5), "convnet": range(3)}
 
@@ -51,7 +52,8 @@ class Quantised(nn.Module):
         most, rounded = 2 ** (self.bits - 1) - 1, {}
         for name, weight in prunable(self.net).items():
             mean = weight.detach().abs().sum() / weight.count_nonzero().clamp_min(1)
-            step, zero = (2 * mean / most**0.5).clamp_min(1e-12), torch.tensor(0, dtype=torch.int32)
+            step = (2 * mean / most**0.5).clamp_min(1e-12)
+            zero = torch.zeros((), dtype=torch.int32, device=step.device)
             tries = [
                 torch.fake_quantize_per_tensor_affine(weight, step * factor, zero, -most, most)
                 for factor in self.factors
@@ -146,11 +148,12 @@ def filter_masks(run: Run, share: float) -> Masks:
     The outputs of the last layer, the classes, all stay.
     """
     weights, masks = prunable(run.model), Masks()
-    heard = torch.ones(next(iter(weights.values())).shape[1], dtype=torch.bool)
+    first = next(iter(weights.values()))
+    heard = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
     for name, weight in weights.items():
         number = len(weight) if len(masks) == len(weights) - 1 else round(share * len(weight))
         norms = (weight.detach() * run.masks[name]).abs().flatten(1).sum(1)
-        kept = torch.zeros(len(weight), dtype=torch.bool)
+        kept = torch.zeros_like(norms, dtype=torch.bool)
         kept[norms.argsort(descending=True, stable=True)[: max(1, number)]] = True
         heard = heard.repeat_interleave(weight.shape[1] // len(heard))  # where maps are flattened
         both = kept[:, None] & heard
@@ -254,27 +257,27 @@ def run_method(name: str, config: Config) -> dict[str, Any]:
     return {k: short(v) for k, v in row.items()}
 
 
-def run_folder(table: str, name: str, seed: int) -> float:
+def run_folder(device: str, table: str, name: str, seed: int) -> float:
     """Run one method on one seed, unless it is there; return the seconds that took."""
-    config = Config(**{**SHARED[table], **ALONE, "seed": seed})  # type: ignore[arg-type]
     folder = RESULTS / "neighbours" / f"{table}-{name}-{seed}"
-    settings = asdict(config) | {"method": name, **METHODS[name][1]}
+    config = Config(**SHARED[table], **ALONE, seed=seed, device=device)
+    settings = settings_of(folder, config) | {"method": name, **METHODS[name][1]}
     if records.begin(folder, settings):
         return 0.0
     started, command = time.perf_counter(), f"python book/neighbours.py {table}"
     rows = [run_method(name, config)]
-    seconds = time.perf_counter() - started
-    records.save(folder, settings, rows, command, finished=True, seconds=seconds)
+    seconds, gpu = time.perf_counter() - started, accelerator(config.device)
+    records.save(folder, settings, rows, command, True, seconds, gpu)
     return seconds
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the runs missing in results/neighbours.")
     parser.add_argument("tables", nargs="+", choices=SEEDS)
-    parser.add_argument("--processes", type=int, default=2)
+    add_resources(parser)
     options = parser.parse_args()
     jobs = [(t, name, seed) for t in options.tables for seed in SEEDS[t] for name in METHODS]
-    run_jobs(run_folder, jobs, options.processes)
+    run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
     return 0
 
 

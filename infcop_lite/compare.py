@@ -121,6 +121,8 @@ def compare(
         if replace(other, **same) != config:
             raise ValueError(f"{name} differs in more than its stop rule")
     run = Run.of(config)
+    if final_masks is not None:
+        final_masks = {k: mask.to(run.masks[k].device) for k, mask in final_masks.items()}
     with threads(config.threads):
         run.warm_up()
         tree = _Tree(run, configs, watched, final_masks, every_check)

@@ -6,8 +6,9 @@ begin with the same weights, splits and data order, so differences between rules
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,27 @@ def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
     for run in runs:
         family, _, seed = run.name.rpartition("-")
         rows, record = records.read(run)
-        warmup = record["config"]["warmup_epochs"]
-        tables.append(rows.assign(family=family, seed=int(seed), warmup_epochs=warmup))
+        own = {"family": family, "seed": int(seed)}
+        own["warmup_epochs"] = record["config"]["warmup_epochs"]
+        tables.append(with_device(rows, record).assign(**own))
     return pd.concat(tables, ignore_index=True)
+
+
+def with_device(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rows that say on which device each was made, a GPU by its name.
+
+    Source: the column, or, in a folder that was made on one device, its record.
+
+    Args:
+        rows, record: as `records.read` gives them.
+
+    >>> with_device(pd.DataFrame({"level": [0]}), {"machine": {"cpus": 2}})
+       level device
+    0      0    cpu
+    """
+    if "device" in rows:
+        return rows
+    return rows.assign(device=record["machine"].get("accelerator") or "cpu")
 
 
 def download_link(table: pd.DataFrame, name: str) -> str:

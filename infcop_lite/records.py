@@ -89,12 +89,9 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
         raise NotADirectoryError(f"{folder} is a file, not a folder for results") from None
     if (folder / RUN).exists():
         held = _read_json(folder / RUN)
-        if held["config"] != dict(config):
-            differing = {
-                k
-                for k in held["config"].keys() | config.keys()
-                if held["config"].get(k) != config.get(k)
-            }
+        before = held["config"]
+        if before != dict(config):
+            differing = {k for k in before.keys() | config if before.get(k) != config.get(k)}
             raise ValueError(
                 f"{folder} already holds another run; it differs in {', '.join(sorted(differing))}"
             )
@@ -112,6 +109,7 @@ def save(
     command: str = "",
     finished: bool = False,
     seconds: float | None = None,
+    accelerator: str | None = None,
 ) -> None:
     """Write the rows so far, then the record beside them; each file is replaced in one step.
 
@@ -124,6 +122,7 @@ def save(
         command: the command line that made the run.
         finished: whether this is the whole run.
         seconds: that it took; what the last row says in ``elapsed_s`` unless given.
+        accelerator: the name of the GPU, if one made the run.
 
     Raises:
         OSError: the disk is full or the folder read-only; the earlier files are intact.
@@ -139,18 +138,19 @@ def save(
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _blank_nan(v) for k, v in row.items()} for row in rows)
+    if seconds is None:
+        seconds = rows[-1].get("elapsed_s", 0.0) if rows else 0.0
     record = {
         "command": command,
         "config": dict(config),
         "finished": finished,
-        "seconds": (rows[-1].get("elapsed_s", 0.0) if rows else 0.0)
-        if seconds is None
-        else seconds,
+        "seconds": seconds,
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
             "cpus": os.cpu_count(),
+            "accelerator": accelerator,
         },
     }
     as_json = json.dumps(record, indent=2) + "\n"

@@ -14,6 +14,7 @@ from torch import Tensor
 from . import records
 from .masks import Masks
 from .records import Row
+from .train import accelerator
 
 PARTS = ("masks", "weights", "references")
 FINAL = "network"  # what a finished run ends with: network.safetensors
@@ -84,6 +85,7 @@ def resume(
     kept = records.rows_before(folder, state.level) if state else []
     rows: list[dict[str, Any]] = [*kept]
     saved_s = -math.inf
+    gpu = accelerator(settings.get("device", "cpu"))
 
     def keep(now: State) -> None:
         parts = {part: getattr(now, part) for part in PARTS}
@@ -92,17 +94,17 @@ def resume(
         }
         name = records.STATE if now.level <= settings["levels"] else FINAL
         if not rows:
-            records.save(folder, settings, rows, command)
+            records.save(folder, settings, rows, command, accelerator=gpu)
         scalars = {"level": now.level, "target": now.target, "loss": now.loss}
         records.save_tensors(folder, name, tensors, settings, elapsed_s=now.elapsed_s, **scalars)
 
     for row in steps(state, keep):
         rows.append(asdict(row))
         if row.stopped or time.monotonic() - saved_s > 1:
-            records.save(folder, settings, rows, command)
+            records.save(folder, settings, rows, command, accelerator=gpu)
             saved_s = time.monotonic()
         report(row)
-    records.save(folder, settings, rows, command, finished=True)
+    records.save(folder, settings, rows, command, finished=True, accelerator=gpu)
     return True
 
 

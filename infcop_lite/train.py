@@ -33,6 +33,23 @@ def choose_device(name: str) -> str:
     return auto if name == "auto" else name
 
 
+def accelerator(device: str) -> str | None:
+    """Return the name of the GPU that a device stands for; None on a CPU.
+
+    Source: torch.cuda.
+
+    Args:
+        device: as for `choose_device`.
+
+    Raises:
+        ValueError: cuda is asked for and there is none.
+
+    >>> accelerator("cpu") is None
+    True
+    """
+    return torch.cuda.get_device_name() if choose_device(device) == "cuda" else None
+
+
 def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
     """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
 

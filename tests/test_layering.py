@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "config": {"masks", "stopping", "train"},
     "monitor": {"masks", "flows", "stopping", "data", "train"},
     "records": set(),
-    "resuming": {"masks", "records"},
+    "resuming": {"masks", "records", "train"},
     "pruned": {"masks", "config", "records"},
     "run": {"masks", "data", "models", "train", "config", "monitor"},
     "imp": {"masks", "flows", "stopping", "data", "train", "config", "monitor"}

@@ -199,13 +199,13 @@ def test_a_finished_run_is_skipped_and_another_setting_is_refused(tmp_path, monk
     shared |= {"final_density": 0.1, "warmup_epochs": 1, "check_steps": 1}
     monkeypatch.setattr(neighbours, "RESULTS", tmp_path)
     monkeypatch.setitem(neighbours.SHARED, "mlp", shared)
-    assert neighbours.run_folder("mlp", "gradual", 3) > 0
+    assert neighbours.run_folder("cpu", "mlp", "gradual", 3) > 0
     folder = tmp_path / "neighbours" / "mlp-gradual-3"
     rows, record = records.read(folder)
     assert record["config"]["cycles"] == 1
     assert rows.loc[0, "method"] == "gradual"
     assert rows.loc[0, "seed"] == 3
-    assert neighbours.run_folder("mlp", "gradual", 3) == 0
+    assert neighbours.run_folder("cpu", "mlp", "gradual", 3) == 0
     monkeypatch.setitem(neighbours.SHARED, "mlp", shared | {"lr": 0.1})
     with pytest.raises(ValueError, match="differs in lr"):
-        neighbours.run_folder("mlp", "gradual", 3)
+        neighbours.run_folder("cpu", "mlp", "gradual", 3)

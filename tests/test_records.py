@@ -97,7 +97,7 @@ def test_the_record_says_what_was_run_with_what_and_for_how_long(tmp_path):
     assert record["seconds"] == ROWS[-1]["elapsed_s"]
     assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert record["versions"]["torch"].split("+")[0].count(".") == 2
-    assert set(record["machine"]) == {"system", "processor", "cpus"}
+    assert set(record["machine"]) == {"system", "processor", "cpus", "accelerator"}
 
 
 def test_the_record_is_plain_json_for_people_to_read(tmp_path):

@@ -1,0 +1,122 @@
+"""The tables of the experiments: what is there is kept, what is missing is run, and on what."""
+
+import json
+from dataclasses import asdict, replace
+
+import experiments
+import pandas as pd
+import pytest
+
+from infcop_lite import evidence, records
+from infcop_lite.config import Config
+from infcop_lite.stopping import FixedEpochs
+
+TINY = {"data": "digits", "model": "mlp", "subset": 100, "fraction": 0.5, "levels": 2, "epochs": 1}
+TINY |= {"warmup_epochs": 1, "probe_size": 20, "anneal": "last"}
+RULES = {"k = 0": {"stop": FixedEpochs(0)}, "accuracy": {"stop": "accuracy"}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A table of one folder, with full retraining and one rule; its results go to tmp_path."""
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setitem(experiments.SHARED, "tiny", TINY)
+    offer(monkeypatch, "k = 0")
+    return tmp_path / "tiny" / "fixed-0"
+
+
+def offer(monkeypatch, *names):
+    family = experiments.Family({}, {name: RULES[name] for name in names}, range(1))
+    monkeypatch.setitem(experiments.TABLES, "tiny", {"fixed": family})
+
+
+def run():
+    return experiments.run_folder("cpu", "tiny", "fixed", 0)
+
+
+def test_a_rule_that_is_added_later_is_the_only_one_that_is_run(folder, monkeypatch):
+    assert run() > 0
+    first = (folder / "rows.csv").read_text()
+    assert set(records.read(folder)[0]["rule"]) == {"full", "k = 0"}
+    assert run() == 0
+    offer(monkeypatch, "k = 0", "accuracy")
+    assert run() > 0
+    rows = records.read(folder)[0]
+    assert set(rows["rule"]) == {"full", "k = 0", "accuracy"}
+    assert (folder / "rows.csv").read_text().startswith(first)
+    ends = rows[rows["stopped"]].groupby("rule").tail(1).set_index("rule")
+    assert ends.loc["full", "overlap"] == 1
+    assert 0 < ends.loc["accuracy", "overlap"] <= 1
+
+
+def test_without_its_masks_full_retraining_is_run_again_only_for_rules_that_need_them(
+    folder, monkeypatch
+):
+    run()
+    before = records.read(folder)[0]
+    (folder / "full.safetensors").unlink()
+    assert run() == 0
+    offer(monkeypatch, "k = 0", "accuracy")
+    assert run() > 0
+    assert (folder / "full.safetensors").exists()
+    rows = records.read(folder)[0]
+    assert not rows.duplicated(["rule", "level", "epoch"]).any()
+    unmeasured = ["train_s", "measure_s"]
+    of_full = [table.query("rule == 'full'").drop(columns=unmeasured) for table in (before, rows)]
+    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in of_full))
+
+
+def test_masks_of_a_very_large_network_are_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(experiments, "LARGEST", 10)
+    run()
+    assert not (folder / "full.safetensors").exists()
+    assert run() == 0
+
+
+def test_a_rule_that_means_something_else_now_is_refused(folder, monkeypatch):
+    run()
+    before = (folder / "rows.csv").read_bytes()
+    monkeypatch.setitem(RULES, "k = 0", {"stop": FixedEpochs(0.5)})
+    offer(monkeypatch, "k = 0")
+    with pytest.raises(ValueError, match="now defines otherwise"):
+        run()
+    assert (folder / "rows.csv").read_bytes() == before
+
+
+def test_other_settings_are_refused(folder, monkeypatch):
+    run()
+    monkeypatch.setitem(experiments.SHARED, "tiny", TINY | {"lr": 0.01})
+    with pytest.raises(ValueError, match="differs in lr"):
+        run()
+
+
+def test_a_folder_begun_on_a_gpu_may_be_completed_here_and_its_rows_say_so(folder, monkeypatch):
+    run()
+    path = folder / records.RUN
+    record = json.loads(path.read_text())
+    record["config"]["device"] = "cuda"
+    record["machine"]["accelerator"] = "NVIDIA H200"
+    path.write_text(json.dumps(record))
+    table = records.read(folder)[0].drop(columns="device")  # as the first folders were
+    (folder / "rows.csv").write_text(table.to_csv(index=False))
+    (folder / "full.safetensors").unlink()
+    settings = record["config"]
+    assert experiments.settings_of(folder, Config(**TINY)) == asdict(
+        replace(Config(**TINY), device="cuda")
+    )
+    offer(monkeypatch, "k = 0", "accuracy")
+    assert run() > 0
+    rows = evidence.read("tiny", folder.parent.parent)
+    where = rows.groupby("rule")["device"].unique().str.join("+").to_dict()
+    assert where == {"k = 0": "NVIDIA H200", "full": "cpu", "accuracy": "cpu"}
+    assert records.read(folder)[1]["config"] == settings
+
+
+def test_every_table_can_be_configured():
+    for table, families in experiments.TABLES.items():
+        for family, wanted in families.items():
+            configs = experiments.configs_of(table, family, 0, "cpu")
+            assert next(iter(configs)) == experiments.FULL
+            assert len(configs) == 1 + len(wanted.rules)
+            assert configs[experiments.FULL].stop == "budget"
+            assert len(wanted.seeds) > 0
