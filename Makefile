@@ -23,7 +23,7 @@ assignments: .venv/.installed  ## to hand out, to look up, to grade with otter o
 	$(BIN)/python book/assignments.py
 
 test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: .venv/.installed lint  ## style, types and the fast tests: before every commit
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2

@@ -3,11 +3,36 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import build
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+NEED_THE_BOOK = ("tests/browser/", "tests/test_book.py", "tests/test_notebooks.py")
 Outcomes = Mapping[Path, build.NotebookError | None]
+
+
+class OneBook(LoadScopeScheduling):
+    """Files side by side; all that need the executed notebooks in one process, which begins.
+
+    Marks of xdist_group would say the same, but groups fall apart with pytest 9.2 and xdist 3.8.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "book" if file.startswith(NEED_THE_BOOK) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBook:
+    return OneBook(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        needs = "outcomes" in getattr(item, "fixturenames", ())
+        if needs and not item.nodeid.startswith(NEED_THE_BOOK):
+            raise pytest.UsageError(f"{item.nodeid} needs the book: say so in NEED_THE_BOOK")
 
 
 @pytest.fixture(scope="session")
