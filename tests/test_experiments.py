@@ -120,3 +120,23 @@ def test_every_table_can_be_configured():
             assert len(configs) == 1 + len(wanted.rules)
             assert configs[experiments.FULL].stop == "budget"
             assert len(wanted.seeds) > 0
+
+
+def test_tables_for_a_gpu_are_run_there_or_if_asked(monkeypatch):
+    ran = []
+    monkeypatch.setattr(experiments, "run_jobs", lambda run, jobs, processes: ran.append(jobs))
+    for options in ([], ["--device", "cuda"], ["vgg16"]):
+        monkeypatch.setattr("sys.argv", ["experiments.py", *options])
+        assert experiments.main() == 0
+    of_cpu, of_gpu, asked = ({table for table, *_ in jobs} for jobs in ran)
+    assert of_cpu == set(experiments.TABLES) - set(experiments.FOR_A_GPU)
+    assert of_gpu == set(experiments.TABLES)
+    assert asked == {"vgg16"}
+
+
+def test_an_unknown_table_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["experiments.py", "mlpp"])
+    with pytest.raises(SystemExit) as refused:
+        experiments.main()
+    assert refused.value.code == 2
+    assert "no table mlpp" in capsys.readouterr().err.splitlines()[-1]
