@@ -65,7 +65,7 @@ def read(master: Path) -> list[Question]:
         MasterError: it is no notebook, a question is incomplete, or the points do not add up.
     """
     try:
-        cells = nbformat.read(master, as_version=4).cells
+        cells = _cells(master)
         questions = [_question(part) for part in _between(cells, "QUESTION")]
     except (OSError, SyntaxError, ValueError, yaml.YAMLError, nbformat.ValidationError) as error:
         raise MasterError(f"{master.name}: {_one_line(error)}") from None
@@ -75,6 +75,19 @@ def read(master: Path) -> list[Question]:
     if (total := sum(question.points for question in questions)) != POINTS:
         raise MasterError(f"{master.name}: {total:g} points in all, not {POINTS}")
     return questions
+
+
+def _cells(master: Path) -> list[NotebookNode]:
+    try:
+        cells: list[NotebookNode] = nbformat.read(master, as_version=4).cells
+    except AttributeError:  # JSON, but not even a dict
+        raise ValueError("it is no notebook") from None
+    if not (cells and cells[0].source.startswith("# ASSIGNMENT CONFIG")):
+        raise ValueError("the first cell must be '# ASSIGNMENT CONFIG', with the config file")
+    for cell in cells:
+        if cell.cell_type == "code":
+            ast.parse(cell.source)
+    return cells
 
 
 def _between(cells: list[NotebookNode], word: str) -> list[list[NotebookNode]]:
@@ -96,13 +109,16 @@ def _between(cells: list[NotebookNode], word: str) -> list[list[NotebookNode]]:
 
 def _question(cells: list[NotebookNode]) -> Question:
     head = yaml.safe_load(cells[0].source)
-    if not (isinstance(head, dict) and head.get("name") and head.get("points", 0) > 0):
+    if not (isinstance(head, dict) and head.get("name")):
         raise ValueError("a question needs a name and points")
+    points = head.get("points")
+    if not (isinstance(points, int | float) and points > 0):
+        raise ValueError(f"{head['name']} needs points, a number > 0, not {points!r}")
     parts = _between(cells, "TESTS")
     tests = [_test(cell.source) for part in parts for cell in part if cell.cell_type == "code"]
     if {test.hidden for test in tests} != {True, False}:
         raise ValueError(f"{head['name']} needs a visible test and a hidden one")
-    return Question(head["name"], head["points"], tests)
+    return Question(head["name"], points, tests)
 
 
 def _test(source: str) -> Test:
@@ -115,12 +131,11 @@ def _test(source: str) -> Test:
     return Test(source, function.name, text, source.startswith("# HIDDEN"))
 
 
-def make(master: Path, into: Path = BUILT) -> Path:
+def make(master: Path, into: Path) -> Path:
     """Make the folder of one assignment, all but the outputs of its solution, and return it.
 
     Raises:
-        MasterError: as `read`; or otter refuses it; or students would see a solution. What was made
-            before is left as it was.
+        MasterError: as `read`; or otter refuses it; or students would see a solution.
     """
     questions, folder = read(master), into / master.stem
     with tempfile.TemporaryDirectory() as scratch:
@@ -145,8 +160,7 @@ def make(master: Path, into: Path = BUILT) -> Path:
         for kind, hidden in (("visible", False), ("hidden", True)):
             text = _pytest_file(master.stem, questions, hidden)
             (parts["pytest"] / f"test_{kind}.py").write_text(text, "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir()
         for part in parts.values():
             shutil.move(part, folder)
     return folder
@@ -242,12 +256,16 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         for master in chosen.masters or sorted(MASTERS.glob("*.ipynb")):
-            questions = read(master)
-            folder = make(master.resolve(), chosen.into)
-            execute(folder / "solution" / master.name)
+            questions, folder = read(master), chosen.into / master.stem
+            with tempfile.TemporaryDirectory() as scratch:  # what was made before stays till then
+                made = make(master.resolve(), Path(scratch))
+                execute(made / "solution" / master.name)
+                chosen.into.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.move(made, folder)
             num_tests = sum(len(question.tests) for question in questions)
             print(f"{folder}: {len(questions)} questions, {num_tests} tests", flush=True)
-    except MasterError as error:
+    except (MasterError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -96,6 +96,7 @@ def prune(
     Raises:
         ValueError: data that do not fit, no prunable weights, a bad field, or a folder that holds
             a run with another config, other data or other initial weights.
+        TypeError: a keyword that is no field.
         OSError: a folder that cannot be written to.
         FloatingPointError: training diverged.
 
@@ -112,8 +113,15 @@ def prune(
     """
     settings = Config(**{"data": "custom", "model": type(model).__name__, **config})
     dtype = next(iter(prunable(model).values())).dtype
-    splits = [in_memory(part, adapter, dtype) for part in (train, validation)]
-    held_out = None if test is None else in_memory(test, adapter, dtype)
+
+    def read(name: str, part: Any) -> data.Split:
+        try:
+            return in_memory(part, adapter, dtype)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    splits = [read("train", train), read("validation", validation)]
+    held_out = None if test is None else read("test", test)
     with (
         threads(settings.threads),
         tqdm(total=settings.levels + 1, unit="level", disable=not progress) as bar,

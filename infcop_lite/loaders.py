@@ -58,10 +58,11 @@ def in_memory(
 
 def _batches(part: Any) -> Iterable[Any]:
     if not isinstance(part, DataLoader):
-        if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
-            kind = type(part).__name__
+        has_samples = hasattr(part, "__getitem__") and hasattr(part, "__len__")
+        if not has_samples or isinstance(part, Mapping):
             raise ValueError(
-                f"data must be (inputs, targets), a DataLoader or a map-style Dataset, not {kind}"
+                "data must be (inputs, targets), a DataLoader or a map-style Dataset,"
+                f" not {_describe(part)}"
             )
         part = DataLoader(part, batch_size=BATCH_SIZE) if len(part) else ()
     elif type(part.sampler) is RandomSampler and part.batch_size and not part.sampler.replacement:
@@ -74,17 +75,15 @@ def _batches(part: Any) -> Iterable[Any]:
         )
     try:
         yield from part
-    except (TypeError, RuntimeError) as error:  # samples that torch cannot put together
-        reason = " ".join(str(error).split())
-        raise ValueError(f"the samples do not make batches: {reason}") from error
+    except (TypeError, RuntimeError, KeyError) as error:  # samples that torch cannot put together
+        raise ValueError(f"the samples do not make batches: {_reason(error)}") from error
 
 
 def _pair(batch: Any, adapter: Adapter | None) -> tuple[Tensor, Tensor]:
     try:
         pair = batch if adapter is None else adapter(batch)
     except Exception as error:  # somebody else's function
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"the adapter fails on {_describe(batch)}: {reason}") from error
+        raise ValueError(f"the adapter fails on {_describe(batch)}: {_reason(error)}") from error
     is_pair = isinstance(pair, tuple | list) and len(pair) == 2
     if not is_pair or not all(isinstance(x, Tensor) and x.dim() for x in pair):
         hint = "; give an adapter that makes one of it" if adapter is None else ""
@@ -108,3 +107,7 @@ def _describe(batch: Any) -> str:
     if isinstance(batch, tuple | list):
         return f"a {type(batch).__name__} of {', '.join(type(x).__name__ for x in batch)}"
     return f"a {type(batch).__name__}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

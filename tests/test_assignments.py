@@ -175,10 +175,17 @@ def edited(tmp_path, old, new):
     [
         ("# END QUESTION", "# END", "still open"),
         ("points: 2", "points: 3", "points in all, not 10"),
-        ("points: 2", "", "needs a name and points"),
+        ("points: 2", "", "keep_largest needs points, a number > 0, not None"),
+        ("points: 2", "points: two", "keep_largest needs points, a number > 0, not 'two'"),
+        ("name: keep_largest", "", "a question needs a name and points"),
+        ("# ASSIGNMENT CONFIG", "# CONFIG", "the first cell must be '# ASSIGNMENT CONFIG'"),
+        ("return mask.view_as", "return return mask.view_as", "invalid syntax"),
+        ("return mask.view_as", "return 1 - mask.view_as", "its own solution fails"),
         ("# HIDDEN", "# SEEN", "a visible test and a hidden one"),
         ("    # (BEGIN|END) SOLUTION", "    1", "would see the solution of"),
         ('"cells"', '"cell"', "bad.ipynb"),
+        ("(?s)^.*$", "[]", "it is no notebook"),
+        ("(?s)^.*$", "", "does not appear to be JSON"),
     ],
 )
 def test_a_bad_master_is_refused_in_one_line_and_what_was_made_stays(

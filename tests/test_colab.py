@@ -1,7 +1,10 @@
 """A notebook opened alone, as a hosted notebook service does; `make colab-check` takes them all."""
 
+import ast
 import re
+import sys
 import sysconfig
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import address
@@ -12,6 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 SLUG = address.configured()[0]
 PRETEND = """
@@ -89,6 +93,23 @@ def test_the_oldest_packages_are_the_lower_ends_of_the_ranges(tmp_path):
     assert colab.packages("newest", tmp_path) == ["torch>=2.4", "ipywidgets>=7.7", "ipykernel"]
 
 
+def imported(path):
+    """The modules that a notebook imports, without their submodules."""
+    code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    text = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", "\n".join(code))
+    nodes = list(ast.walk(ast.parse(text)))
+    names = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
+    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+@each_notebook
+def test_a_chapter_imports_nothing_that_the_library_or_the_kernel_does_not_bring(path):
+    brought = {canonicalize_name(Requirement(line).name) for line in colab.packages("newest")}
+    for module in imported(path) - sys.stdlib_module_names - {"infcop_lite", "IPython"}:
+        assert {canonicalize_name(name) for name in packages_distributions()[module]} & brought
+
+
 @each_notebook
 def test_least_squares_are_solved_by_a_driver_that_older_torch_has_right(path):
     # The default, gelsy, silently returns wrong solutions there: pytorch/pytorch#187411. With torch
@@ -103,8 +124,11 @@ def test_least_squares_are_solved_by_a_driver_that_older_torch_has_right(path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_notebook_alone_installs_the_library_once_finds_results_and_runs_to_its_end(service):
-    (path,) = (alone.ROOT / "notebooks").glob("12-*.ipynb")
+@pytest.mark.parametrize("number", ["01", "07", "12", "13"])  # of each part the quickest
+def test_a_notebook_alone_installs_the_library_once_finds_results_and_runs_to_its_end(
+    number, service
+):
+    (path,) = (alone.ROOT / "notebooks").glob(f"{number}-*.ipynb")
     alone.check(path, *service, offline=True)
 
 

@@ -2,9 +2,14 @@
 
 import copy
 import math
-from dataclasses import dataclass, replace
+import re
+import shutil
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
+import build
+import matplotlib.pyplot as plt
+import nbformat
 import own_models
 import pytest
 import torch
@@ -13,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torchvision import models as zoo
 
 import infcop_lite
-from infcop_lite import records
+from infcop_lite import records, stopping
+from infcop_lite.config import STOPS, Config
 from infcop_lite.flows import collect_activations
 from infcop_lite.imp import prune
 from infcop_lite.loaders import in_memory
@@ -265,9 +271,19 @@ BAD = {
     "ragged": (DataLoader(DATA, batch_size=5, collate_fn=ragged), None, "must have one shape"),
     "samples of other sizes": ([(torch.ones(i), 0) for i in (2, 3)], None, "do not make batches"),
     "samples of other kinds": ([(object(), 0)], None, "do not make batches"),
+    "samples of other keys": (
+        [{"x": 1}, {"y": 1}],
+        from_dict,
+        "do not make batches: KeyError: 'x'",
+    ),
+    "a dict of columns": (
+        {"x": 1, "y": 2},
+        None,
+        "a map-style Dataset, not a dict with the keys x, y",
+    ),
     "nothing": (TensorDataset(*cloud(0)), None, "gives no batches"),
-    "a stream": (Stream(), None, "a map-style Dataset, not Stream"),
-    "text": (None, None, "a map-style Dataset, not NoneType"),
+    "a stream": (Stream(), None, "a map-style Dataset, not a Stream"),
+    "text": (None, None, "a map-style Dataset, not a NoneType"),
     "a triple": ((1, 2, 3), None, r"data must be a pair"),
     "float targets": (DATA, lambda b: (b[0], b[1].float()), "targets must be int64"),
 }
@@ -279,6 +295,13 @@ def test_bad_data_get_one_clear_line(name):
     with pytest.raises(ValueError, match=complaint) as caught:
         in_memory(part, adapter)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_what_is_wrong_names_the_data_that_it_is_about(name):
+    parts = dict.fromkeys(("train", "validation", "test"), cloud()) | {name: cloud(0)}
+    with pytest.raises(ValueError, match=f"^{name}: 0 inputs and 0 targets"):
+        prune(nn.Linear(3, 2), **parts)
 
 
 def test_a_stream_may_come_in_a_loader():
@@ -450,3 +473,76 @@ def test_the_runs_of_the_chapter_are_those_that_its_script_would_make(name):
     assert record["finished"]
     assert rows["density"].iloc[-1] == pytest.approx(0.5**3, rel=0.01)
     assert 0 < rows["compact_flops"].iloc[-1] <= 1
+
+
+# --- which rule when: the guide of the chapter --------------------------------------------------
+
+
+def cells_of(number):
+    (path,) = (build.ROOT / "notebooks").glob(f"{number}-*.ipynb")
+    return nbformat.read(path, as_version=4).cells
+
+
+def section(cells, heading):
+    """The cells from the one that opens with this heading to the one that has the next."""
+    starts = [i for i, cell in enumerate(cells) if re.search(r"(?m)^## ", cell.source)]
+    (first,) = [i for i in starts if cells[i].source.startswith(f"## {heading}")]
+    return cells[first : next(i for i in starts if i > first) + 1]
+
+
+def guide(monkeypatch, results):
+    """What the cells of the guide compute from a folder of results, by name."""
+    monkeypatch.setenv("INFCOP_RESULTS_DIR", str(results))
+    monkeypatch.setattr(plt, "show", plt.close)
+    cells = cells_of(13)
+    code = [cell.source for cell in section(cells, "Which rule when?") if cell.cell_type == "code"]
+    (imports,) = [cell.source for cell in cells if "import matplotlib" in cell.source]
+    names = {}
+    for source in [imports, *code]:
+        exec(source, names)
+    return names
+
+
+def assert_sound(names):
+    """A network in the guide has several seeds; a rule in it passes, and does save epochs."""
+    passing = names["passing"]
+    assert passing["non_inferior"].all()
+    assert (passing["saving"] > 1).all()
+    assert set(passing["table"]) <= set(names["decided"])
+    for (table, kind), row in names["guide"].iterrows():
+        rivals = passing[(passing["table"] == table) & (passing["kind"] == kind)]
+        assert row["saving"] == rivals["saving"].max()
+
+
+def test_the_guide_names_the_cheapest_rule_that_passes_and_prices_what_it_advises(monkeypatch):
+    names = guide(monkeypatch, own_models.RESULTS)
+    assert_sound(names)
+    assert len(names["guide"]) > 0
+    assert set(names["ready"]) <= set(names["verdicts"]["rule"])
+
+
+def test_the_guide_says_less_where_there_are_fewer_results(monkeypatch, tmp_path, capsys):
+    for name in ("mlp/fixed-0", "mlp/fixed-1", "convnet/fixed-0"):
+        shutil.copytree(own_models.RESULTS / name, tmp_path / name)
+    names = guide(monkeypatch, tmp_path)
+    assert_sound(names)
+    assert set(names["decided"]) == {"mlp"}
+    assert re.search(r"convnet: \d+ rules, 1 seed", capsys.readouterr().out)
+
+
+def test_the_guide_advises_what_prune_takes():
+    prose = "\n".join(cell.source for cell in section(cells_of(13), "Which rule when?"))
+    stops, options = re.findall(r'`stop="([\w-]+)"`', prose), re.findall(r"`(\w+)=", prose)
+    assert {"patience", "twice-loss"} <= set(stops) <= set(STOPS)
+    assert set(options) <= {field.name for field in fields(Config)}
+    assert f"`patience={Config().patience}`, the default" in prose
+    for name in re.findall(r"`stop=(\w+)\(", prose):
+        assert hasattr(stopping, name)
+
+
+def test_the_guide_has_the_margins_of_the_comparison():
+    one, other = (
+        [line for cell in cells_of(number) for line in re.findall(r"margins = \{.+\}", cell.source)]
+        for number in (11, 13)
+    )
+    assert one == other != []

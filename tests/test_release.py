@@ -85,7 +85,8 @@ def test_the_sdist_builds_the_same_wheel_as_the_tree(dist, tree, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_wheel_installs_in_a_clean_environment_and_runs_there(dist, tmp_path):
+@pytest.mark.parametrize("which", [0, 1], ids=["wheel", "sdist"])
+def test_what_is_released_installs_in_a_clean_environment_and_runs_there(dist, which, tmp_path):
     (tmp_path / "below").mkdir()
     python = alone.overlay(everything_but_us(tmp_path / "below"), tmp_path / "venv")
     ours = re.compile("INFCOP_.*|PYTHON.*")
@@ -99,7 +100,8 @@ def test_the_wheel_installs_in_a_clean_environment_and_runs_there(dist, tmp_path
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("-m", "pip", "install", "--no-index", "--quiet", dist[0])
+    offline = ("--no-index", "--no-build-isolation", "--quiet")
+    run("-m", "pip", "install", *offline, dist[which])
     where, version = run("-c", "import infcop_lite as i; print(i.__file__, i.__version__)").split()
     assert Path(where).is_relative_to(tmp_path / "venv")
     assert version == VERSION
