@@ -60,7 +60,8 @@ def draw_panel(runs: pd.DataFrame, ax: Axes) -> None:
         x, y = here["epochs"].mean(), here["accuracy"].mean()
         ax.errorbar(x, y, half, fmt=mark, ms=9, mec="white", color=colour, elinewidth=1, label=name)
     ax.set(xscale="log", xlabel="epochs in all", ylabel="test accuracy of the final network")
-    ticks = [t for t in (10, 15, 20, 30, 40, 60, 80, 120) if t < 1.1 * runs["epochs"].max()]
+    ax.set_ylim(top=min(1.0, ax.get_ylim()[1]))  # an interval may reach where no accuracy is
+    ticks = [t for t in (6, 8, 10, 15, 20, 30, 40, 60, 80, 120) if t < 1.1 * runs["epochs"].max()]
     ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
