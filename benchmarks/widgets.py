@@ -1,8 +1,8 @@
 """How long a reader waits for the first widget of a page: milliseconds after DOMContentLoaded.
 
-    .venv/bin/python benchmarks/widgets.py notebooks/09-mnist
+    .venv/bin/python benchmarks/widgets.py notebooks/08-when-to-stop notebooks/09-mnist
 
-Opens a built page on a loopback server, some times, in Debian's Chromium. Nothing is asserted.
+Opens built pages on a loopback server, some times each, in Debian's Chromium. Nothing is asserted.
 """
 
 import argparse
@@ -50,21 +50,22 @@ def wait(browser: Browser, url: str) -> float:
 
 def main() -> None:
     """The command line; see the top of this file."""
-    parser = argparse.ArgumentParser(description="Milliseconds to the first widget of a page.")
-    parser.add_argument("page", help="as in _toc.yml: notebooks/09-mnist")
+    parser = argparse.ArgumentParser(description="Milliseconds to the first widget of pages.")
+    parser.add_argument("pages", nargs="+", help="as in _toc.yml: notebooks/09-mnist")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/{arguments.page}.html"
+    address = f"http://127.0.0.1:{server.server_port}"
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        waits = [wait(browser, url) for _ in range(arguments.rounds)]
+        for page in arguments.pages:
+            waits = [wait(browser, f"{address}/{page}.html") for _ in range(arguments.rounds)]
+            shown = ", ".join(f"{milliseconds:.0f}" for milliseconds in waits)
+            print(f"{page}: median {median(waits):.0f} ms to the first widget ({shown})")
         browser.close()
     server.shutdown()
-    shown = ", ".join(f"{milliseconds:.0f}" for milliseconds in waits)
-    print(f"{arguments.page}: median {median(waits):.0f} ms to the first widget ({shown})")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def run_imp(
     state: State | None = None,
     keep: Callable[[State], None] | None = None,
     look: Callable[[Row, Measured], None] | None = None,
+    run: Run | None = None,
 ) -> Iterator[Row]:
     """Run the whole method and yield one row per (level, check).
 
@@ -48,6 +49,7 @@ def run_imp(
         keep: called with the state before each level and after the last.
         look: called at each check with its row and what was measured, the flows themselves, just
             before the row is yielded; the reference flows are in the state that ``keep`` gets.
+        run: a network and data of your own, made with the same config; it is used up.
 
     Raises:
         ValueError: a state that is not this run's, or, like OSError, data or model not to be had.
@@ -57,7 +59,7 @@ def run_imp(
     >>> [(row.level, row.epoch, round(row.density, 2)) for row in rows]
     [(0, 0.0, 1.0), (0, 1.0, 1.0), (1, 0.0, 0.8), (1, 1.0, 0.8)]
     """
-    run = Run.of(config)
+    run = run or Run.of(config)
     with threads(config.threads):
         yield from _Imp(run, look).levels(state, keep)
 

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "explorer.__init__": set(),
     "explorer.knobs": set(),
     "explorer.thresholds": {"evidence", "explorer.knobs"},
-    "explorer.live": {"config", "imp", "explorer.knobs", "explorer.thresholds"},
+    "explorer.live": {"config", "imp", "run", "explorer.knobs", "explorer.thresholds"},
     "explorer.replay": {"masks", "config", "imp", "monitor", "records", "run", "stopping"}
     | {"explorer.knobs"},
     "explorer.lenses": {"flows", "theory.information", "explorer.knobs"},

@@ -107,7 +107,7 @@ def _histogram(weights: Tensor, threshold: float, alt: str) -> str:
         ax.stairs(heights[cut - 1 :], kept, fill=True, color=BLUE)
         ax.axvline(threshold, color=INK, lw=1.4)
         ax.text(threshold + 0.06, 0.44, "threshold", va="top")
-        ax.text(3.4, 0.34, "hatched: removed\nfilled: kept", va="top")
+        ax.text(3.1, 0.34, "hatched: removed\nfilled: kept", va="top")
         ax.set(xlim=(0, EDGES[-1]), ylim=(0, 0.44), yticks=(0, 0.2, 0.4))
         ax.set(xlabel="|w|, in units of its mean", ylabel="share of the weights")
         return as_svg(figure, alt)

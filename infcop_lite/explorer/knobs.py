@@ -27,7 +27,8 @@ except ImportError:
 
 INK = "#010203"  # what is drawn in this colour takes the colour of the text around it
 BLUE, ORANGE = "#0173b2", "#de8f05"  # seaborn's palette "colorblind"
-FRAME = '<div style="max-width: 36rem; line-height: 1.45">{}</div>'
+WIDEST = "32rem"  # of a picture and of the knobs above it
+FRAME = f'<div style="max-width: {WIDEST}; line-height: 1.45">{{}}</div>'
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,11 @@ def style() -> AbstractContextManager[None]:
     look: dict[Any, Any] = dict.fromkeys([*ink.split(), "patch.edgecolor"], INK)
     look |= {"figure.facecolor": "none", "axes.facecolor": "none", "figure.figsize": (5.2, 3.4)}
     look |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.15}
-    look |= {"svg.fonttype": "none", "svg.hashsalt": "", "font.size": 10, "legend.frameon": False}
+    look |= {"svg.fonttype": "none", "svg.hashsalt": "", "legend.frameon": False}
+    look |= {"font.size": 12, "axes.titlesize": "medium"}  # 10 pixels on a phone
     look |= dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0)
     # margins that do not follow the content: nothing jumps while a knob turns
-    margins = {"left": 0.13, "right": 0.97, "bottom": 0.14, "top": 0.97, "hspace": 0.08}
+    margins = {"left": 0.16, "right": 0.97, "bottom": 0.17, "top": 0.97}
     look |= {f"figure.subplot.{side}": width for side, width in margins.items()}
     return plt.style.context(["default", look])  # whatever the notebook has set before
 
@@ -185,7 +187,7 @@ def _knob(chooser: Chooser, values: Sequence[Any]) -> Knob:
 def _control(knob: Knob) -> Any:
     kind = ipywidgets.ToggleButtons if knob.buttons else ipywidgets.SelectionSlider
     style = {"description_width": "initial"} | ({"button_width": "auto"} if knob.buttons else {})
-    look = {"style": style, "layout": {"width": "100%"}}
+    look = {"style": style, "layout": {"width": "100%", "max_width": WIDEST}}
     options = list(knob.options)
     return kind(options=options, index=knob.start, description=knob.label, **look)
 

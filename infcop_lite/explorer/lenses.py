@@ -78,12 +78,12 @@ def _scatter(points: Tensor, rho: float, measured: float, alt: str) -> str:
     drawn, ends = points[:NUM_DRAWN].numpy(), np.array([-3.5, 3.5])
     with style():
         figure, ax = plt.subplots(figsize=(5.2, 3.6))
-        figure.subplots_adjust(right=0.705)  # a square, and room for the legend
+        figure.subplots_adjust(right=0.714)  # a square, and room for the legend
         dots = Outline(
             drawn.repeat(2, 0), [Outline.MOVETO, Outline.LINETO] * len(drawn)
         )  # caps alone
         dots.should_simplify = False
-        ax.add_patch(PathPatch(dots, fill=False, ec=BLUE, lw=4, capstyle="round", alpha=0.8))
+        ax.add_patch(PathPatch(dots, fill=False, ec=BLUE, lw=4, capstyle="round", alpha=0.9))
         ax.plot(ends, measured * ends, color=ORANGE, lw=2.2, label="measured")
         ax.plot(ends, rho * ends, "--", color=INK, lw=1.4, label="true")
         ax.set(xlim=ends, ylim=ends, xticks=(-3, 0, 3), yticks=(-3, 0, 3))
@@ -149,7 +149,7 @@ def _bars(rhos: np.ndarray, mean: float, rms: float, alt: str) -> str:
     units, span = np.arange(1, len(rhos) + 1), (0.4, len(rhos) + 0.6)
     with style():
         figure, ax = plt.subplots(figsize=(5.2, 3.2))
-        figure.subplots_adjust(right=0.79)
+        figure.subplots_adjust(right=0.77)
         ax.bar(units, rhos, color=np.where(rhos < 0, ORANGE, BLUE), width=0.7)
         ax.hlines((0, mean), *span, color=INK, lw=(0.6, 2.4))
         ax.hlines(rms, *span, color=INK, lw=1.4, ls="--")

@@ -2,6 +2,7 @@
 
 import html
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,18 +13,22 @@ from ..config import Config
 from ..explorer.knobs import as_svg, ipywidgets, is_static_page, style
 from ..explorer.thresholds import CRITERIA, draw_levels
 from ..imp import run_imp
+from ..run import Run
 
 NEEDS_A_KERNEL = "<p><strong>Needs a kernel: open this page in Colab or Jupyter.</strong></p>"
 NEEDS_WIDGETS = "<p><strong>Needs ipywidgets: <code>pip install ipywidgets</code></strong></p>"
 
 
-def run_now(config: Config) -> Any:
+def run_now(config: Config, make_run: Callable[[Config], Run] = Run.of) -> Any:
     """Return controls that run a tolerance of the reader's own, with progress, to be cancelled.
 
     Source: `imp.run_imp`, in a thread.
 
     Args:
         config: what to run; the criterion and epsilon come from the controls.
+        make_run: called with the config at each start. For a network and data of your own,
+            ``lambda config: Run(copy.deepcopy(net), train, validation, test, config)``, with
+            splits from `loaders.in_memory`.
 
     >>> run_now(Config(data="digits")).children[2].value
     0.5
@@ -44,7 +49,7 @@ def run_now(config: Config) -> Any:
 
     def work(chosen: Config) -> None:
         try:
-            text = _run(chosen, CRITERIA[criterion.value][0], bar, wanted)
+            text = _run(make_run(chosen), CRITERIA[criterion.value][0], bar, wanted)
         except (ValueError, OSError, FloatingPointError) as error:
             text = f"<p>{html.escape(str(error))}</p>"
         result.value, start.disabled, cancel.disabled = text, False, True
@@ -74,28 +79,30 @@ def run_now(config: Config) -> Any:
     return w.VBox([w.HTML(what), criterion, epsilon, buttons, bar, result])
 
 
-def _run(config: Config, stop: str, bar: Any, wanted: threading.Event) -> str:
-    """Run a config while it is wanted; return what to show."""
-    rows = []
-    for row in run_imp(config):
+def _run(run: Run, stop: str, bar: Any, wanted: threading.Event) -> str:
+    """Run it while it is wanted; return what to show."""
+    config, rows = run.config, []
+    for row in run_imp(config, run=run):
         if not wanted.is_set():
             return "<p>Cancelled.</p>"
         rows.append(asdict(row))
         done = row.level + row.epoch / max(config.epochs, row.epoch, 1e-9)
         bar.value = min(1.0, done / (config.levels + 1))
     bar.value = 1.0
-    table = pd.DataFrame(rows).assign(warmup_epochs=config.warmup_epochs)
+    table = pd.DataFrame(rows)
     relative = table["flow_distance"] / table["reference_norm"]
     table["distance"] = table["mask_distance"] if stop == "mask" else relative
     epochs = config.warmup_epochs + table.loc[table["stopped"], "epoch"].sum()
     most = config.warmup_epochs + config.levels * config.epochs + config.last_epochs
+    end = table.iloc[-1]
+    kind = "validation" if pd.isna(end["test_accuracy"]) else "test"
     text = (
-        f"ε = {config.epsilon:g}: {epochs:.1f} epochs instead of {most:.1f}. Test accuracy "
-        f"{table['test_accuracy'].iloc[-1]:.4f} at density {table['density'].iloc[-1]:.3g}."
+        f"ε = {config.epsilon:g}: {epochs:.1f} epochs instead of {most:.1f}. Accuracy on "
+        f"the {kind} data {end[f'{kind}_accuracy']:.4f} at density {end['density']:.3g}."
     )
     with style():
         figure = Figure()  # not pyplot's: this is not the main thread
         ax = figure.subplots()
-        draw_levels(table, config.epsilon, ax)
-        ax.set(xlabel="epochs in all", xlim=(0, 1.03 * most))
+        budget = max(config.epochs, config.last_epochs)
+        draw_levels(table, config.epsilon, budget, config.levels + 1, ax)
         return f"<p>{text}</p>" + as_svg(figure, text)

@@ -108,8 +108,8 @@ def replay(config: Config) -> Explorer:
         layer = f"{_short(name)}: {density({name: mask}):.3f} kept"
         with style():
             figure = plt.figure(figsize=(5.2, 3.0))
-            _draw_mask(fractions, layer, figure.add_axes((0.01, 0.05, 0.48, 0.85)))
-            above, below = (figure.add_axes((0.6, y, 0.36, 0.28)) for y in (0.62, 0.1))
+            _draw_mask(fractions, layer, figure.add_axes((0.01, 0.05, 0.45, 0.85)))
+            above, below = (figure.add_axes((0.61, y, 0.35, 0.28)) for y in (0.62, 0.1))
             _draw_flows(level, above)
             above.set(ylim=(lowest, _highest(flows)))
             _draw_checks(level, yardstick, below)
@@ -267,7 +267,7 @@ def _draw_mask(fractions: np.ndarray, title: str, ax: Axes) -> None:
     ax.patch.set(visible=True, edgecolor=INK, linewidth=1)
     ax.spines[:].set_visible(False)
     ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title)
 
 
 def _draw_flows(level: Level, ax: Axes) -> None:
@@ -302,7 +302,7 @@ def _tidy(ax: Axes, title: str) -> None:
     ax.grid(False)
     ax.spines["left"].set_visible(False)
     ax.patch.set_visible(False)
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title)
 
 
 def _table(levels: list[Level], yardstick: Yardstick) -> pd.DataFrame:

@@ -19,11 +19,13 @@ CRITERIA = {
     "gradient flow": ("gradient", "warmup", "gradient_warmup"),
     "mask stability": ("mask", "", "mask_distance"),
 }
+COLUMN = 0.86  # what a level's budget takes of the room for a level; the rest is a gap
 LEGEND = (
-    "<small>Above, one run: a stretch for each level. A filled mark: ε ended the level; a hollow "
-    "one: its budget did, or it is the last. Below, the final networks: every tolerance of this "
-    "kind in grey, the chosen one in orange, the same numbers of epochs in every level dashed."
-    "</small>"
+    "<small>Above, one run: a column for each level, as wide as its budget; the bar at its foot "
+    "is what it trained. A filled mark: ε ended the level; a hollow one: its budget did, or it is "
+    "the last. Below, the final networks, with 95 % intervals: every tolerance of this kind in "
+    "grey, the chosen one in orange, full retraining as a blue diamond, the same number of epochs "
+    "in every level dashed.</small>"
 )
 
 
@@ -43,24 +45,31 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
     full, control = (everything[everything["rule"].str.match(n)] for n in (FULL, "k = "))
     if runs.empty or full.empty:
         raise ValueError("these rows hold no grid of tolerances, or no full retraining")
-    worth = everything["accuracy"].min() - 0.002, everything["accuracy"].max() + 0.002
+    worth = _range(pd.concat([runs, full, control]))
     first = rows[rows["seed"] == rows["seed"].min()].merge(tolerances, on="rule")
+    budget, num_levels = rows["epoch"].max(), int(rows["level"].max()) + 1
 
     def draw(criterion: str, epsilon: float) -> str:
         same = runs[runs["criterion"] == criterion]
         chosen = same[same["epsilon"] == epsilon]
         run = first[(first["criterion"] == criterion) & (first["epsilon"] == epsilon)]
         every = first.loc[first["criterion"] == criterion, CRITERIA[criterion][2]]
+        top = max(same["epsilon"].max(), every.max())
         text = _sentence(epsilon, chosen, full)
         with style():
-            figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(5.2, 5.0))
-            draw_levels(run.assign(distance=run[CRITERIA[criterion][2]]), epsilon, above)
-            above.set(ylim=(0.8 * every[every > 0].min(), 1.3 * every.max()))
+            figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 5.6))
+            figure.subplots_adjust(bottom=0.1, hspace=0.32)
+            run = run.assign(distance=run[CRITERIA[criterion][2]])
+            draw_levels(run, epsilon, budget, num_levels, above)
+            above.set(ylim=(0.6 * min(same["epsilon"].min(), every[every > 0].min()), 1.5 * top))
             if criterion == "mask stability":
-                above.set(ylabel="fraction of the next mask changed")
+                above.set(ylabel="share of mask changed")
             _draw_worth(same, epsilon, full, control, below)
             below.set(ylim=worth)
-            picture = as_svg(figure, f"{criterion}: {text}")
+            trained = _listed(run.loc[run["stopped"], "epoch"])
+            picture = as_svg(
+                figure, f"{criterion}: {text} The levels drawn train {trained} epochs."
+            )
             return f"<p>{html.escape(text)}</p>{picture}<p>{LEGEND}</p>"
 
     def tolerance(criterion: str) -> Knob:
@@ -72,8 +81,8 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
         draw,
         Knob("what is watched", criteria, buttons=True),
         tolerance,
-        table=_table(runs, full),
-        title="The same as a table: means over seeds",
+        table=_table(runs, full).join(_level_by_level(first), on=["criterion", "ε"]),
+        title="The same as a table: means over seeds; level by level, the run that is drawn",
     )
 
 
@@ -102,6 +111,13 @@ def _sentence(epsilon: float, chosen: pd.DataFrame, full: pd.DataFrame) -> str:
     )
 
 
+def _range(runs: pd.DataFrame) -> tuple[float, float]:
+    """Return accuracies between which every interval lies."""
+    groups = runs.groupby("rule")["accuracy"]
+    mean, half = groups.mean(), groups.agg(half_width).fillna(0.0)
+    return max(0.0, (mean - half).min() - 0.002), min(1.0, (mean + half).max() + 0.002)
+
+
 def _table(runs: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     everything = pd.concat([full.assign(criterion="(full retraining)"), runs])
     named = everything.assign(**{"ε": everything["epsilon"], "± (95 %)": everything["accuracy"]})
@@ -112,28 +128,47 @@ def _table(runs: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def draw_levels(run: pd.DataFrame, epsilon: float, ax: Axes) -> None:
+def _level_by_level(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return where the levels of the run that is drawn stopped, in words, by criterion and ε."""
+    found = {}
+    for (criterion, epsilon), ends in drawn[drawn["stopped"]].groupby(["criterion", "epsilon"]):
+        found[criterion, epsilon] = {
+            "epochs of each level": _listed(ends["epoch"]),
+            "distances at their ends": _listed(ends[CRITERIA[criterion][2]]),
+        }
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _listed(values: pd.Series) -> str:
+    return ", ".join(f"{x:.3g}" if x == x else "none" for x in values)
+
+
+def draw_levels(
+    run: pd.DataFrame, epsilon: float, budget: float, num_levels: int, ax: Axes
+) -> None:
     """Draw the distance within each level of one run, epoch after epoch, and where it stopped.
 
     Source: ours.
 
     Args:
-        run: level, epoch, distance of every check, and warmup_epochs, in order.
-        epsilon: the tolerance; a level that ends below it has a filled mark at its end.
+        run: level, epoch, distance of every check, in order.
+        epsilon: the tolerance; a level that ends below it, but for the last, has a filled mark.
+        budget: the most epochs of a level; each has a column as wide.
+        num_levels: columns, the last level's included; a run may end before.
         ax: where to draw.
     """
-    start = run["warmup_epochs"].iloc[0]
+    foot: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt"}
     for level, checks in run.groupby("level"):
-        x = start + checks["epoch"]
-        ax.plot(x, checks["distance"], color=(BLUE, ORANGE)[int(level) % 2])
-        end = checks.iloc[-1]
-        fired = end["distance"] < epsilon and level < run["level"].max()
-        ax.plot(x.iloc[-1], end["distance"], "o", ms=7, color=INK, mfc=INK if fired else "none")
-        start += end["epoch"]
+        colour = (BLUE, ORANGE)[int(level) % 2]
+        x, distances = level + COLUMN * checks["epoch"] / budget, checks["distance"]
+        ax.plot(x, distances, color=colour)
+        ax.plot([level, x.iloc[-1]], [0.03, 0.03], color=colour, linewidth=5, **foot)
+        fired = distances.iloc[-1] < epsilon and level < run["level"].max()
+        ax.plot(x.iloc[-1], distances.iloc[-1], "o", ms=7, color=INK, mfc=INK if fired else "none")
     ax.axhline(epsilon, color=INK, linestyle="--", linewidth=1)
-    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    ax.annotate(f"ε = {epsilon:g}", (1, epsilon), (-2, 3), ha="right", color=INK, **place)
-    ax.set(yscale="log", ylabel="relative distance")
+    ax.text(1.01, epsilon, "ε", transform=ax.get_yaxis_transform(), va="center")
+    ax.set(xlim=(-0.1, num_levels), xlabel="level", yscale="log", ylabel="relative distance")
+    ax.set_xticks([n + COLUMN / 2 for n in range(num_levels)], map(str, range(num_levels)))
     ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.grid(True, axis="y")
@@ -148,12 +183,10 @@ def _draw_worth(
     groups = same.groupby("epsilon")
     x, y = groups["epochs"].mean(), groups["accuracy"].mean()
     half = groups["accuracy"].agg(half_width).fillna(0.0)
-    ax.errorbar(x, y, half, fmt="o", ms=4, elinewidth=1, color=INK, alpha=0.35)
+    ax.errorbar(x, y, half, fmt="o", ms=4, elinewidth=1, color=INK, alpha=0.5)
     ax.errorbar(x[epsilon], y[epsilon], half[epsilon], fmt="o", ms=9, color=ORANGE)
     x, y, half = full["epochs"].mean(), full["accuracy"].mean(), half_width(full["accuracy"])
     ax.errorbar(x, y, 0.0 if half != half else half, fmt="D", ms=7, color=BLUE)
-    below_left: dict[str, Any] = {"xytext": (-8, -24), "textcoords": "offset points", "ha": "right"}
-    ax.annotate("full retraining", (x, y), color=BLUE, **below_left)
     ax.set(xlabel="epochs in all", ylabel="test accuracy", xlim=(0, 1.03 * x))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(True)

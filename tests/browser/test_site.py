@@ -1,15 +1,27 @@
 """The built book in a browser: from a folder or a server, in both themes, at three sizes."""
 
 import gzip
+import re
+import subprocess
+import sys
+import zipfile
+from itertools import pairwise
 
+import build
 import pytest
-from test_book import PAGES
+from test_book import PAGES as CONTENTS
+from test_book import parse
 
 from .conftest import SIZES, Opener
 from .test_widgets import NUM_WIDGETS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PAGES = [*PAGES, "search", "genindex"]
+PAGES = [*CONTENTS, "search", "genindex", "prf-prf", "py-modindex"]
+REDIRECTS = [
+    line.split()[0]
+    for line in (build.ROOT / "book" / "redirects.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+]
 each_page = pytest.mark.parametrize("page_name", PAGES)
 each_way = pytest.mark.parametrize("over", ["file", "http"])
 
@@ -29,6 +41,13 @@ def page(request, opener):
     yield page
     page.context.close()
     opener.contexts.remove(page.context)
+
+
+def test_no_page_escapes_these_tests(site):
+    """What only leads on is tested as such below, and what is shown for a missing page too."""
+    found = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
+    shown = {name for name in found if not name.startswith("_static/")}
+    assert shown == {*PAGES, *REDIRECTS, "index", "404"}
 
 
 class TestEveryPage:
@@ -138,18 +157,41 @@ def test_one_sees_where_the_keyboard_is(open_page, scheme):
 
 
 @each_way
-@pytest.mark.parametrize("short", ["mnist", "cifar10"])
-def test_short_addresses_lead_to_chapters(open_page, over, short):
+@pytest.mark.parametrize("short", REDIRECTS)
+def test_short_addresses_lead_to_pages_of_the_book(open_page, over, short):
     page = open_page(short, over=over)
-    page.wait_for_url(f"**/notebooks/*-{short}.html")
+    page.wait_for_url(re.compile(rf"/(book/|notebooks/\d\d-){short}\.html$"))
     assert page.locator("article h1").count() == 1
 
 
-def test_a_missing_page_says_so_and_where_to_go(open_page, served, barriers):
-    page = open_page(f"{served}notebooks/no-such-page.html")
+def test_each_page_leads_to_the_one_before_and_the_one_after(site):
+    for before, after in pairwise(CONTENTS):
+        for here, there, way in ((before, after, "right-next"), (after, before, "left-prev")):
+            page = site / f"{here}.html"
+            (link,) = parse(page).select(f"a.{way}")
+            assert (page.parent / link["href"]).resolve() == site / f"{there}.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_missing_page_says_so_and_where_to_go(open_page, served, barriers, scheme):
+    page = open_page(f"{served}notebooks/no-such-page.html", scheme=scheme)
     assert "not found" in page.locator("article h1").inner_text().lower()
     assert not barriers(page)
     page.locator("article a").first.click()
     assert page.url == f"{served}book/intro.html"
     assert [text for text in open_page.troubles if "404" in text] == open_page.troubles
     open_page.troubles.clear()
+
+
+def test_the_zipped_book_is_whole_and_opens_where_it_is_unpacked(open_page, site, tmp_path):
+    """What `make zip` packs, in a folder with a name of its own."""
+    packed, unpacked = tmp_path / "book.zip", tmp_path / "some where" / site.name
+    pack = [sys.executable, "-m", "zipfile", "-c", packed, site.name]
+    subprocess.run(pack, cwd=site.parent, check=True)
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(unpacked.parent)
+    page = open_page(f"{unpacked.as_uri()}/notebooks/09-mnist.html")
+    page.wait_for_selector(".widget-subarea svg[role=img]")
+    assert page.locator("mjx-container svg").count() > 0
+    own = f"asked for {unpacked.as_uri()}"
+    open_page.troubles[:] = [text for text in open_page.troubles if own not in text]

@@ -15,13 +15,16 @@ NUM_WIDGETS = {  # by chapter; every other chapter has none
     "08-when-to-stop": 1,
     "09-mnist": 2,
     "10-cifar10": 2,
+    "13-prune-your-own-model": 1,
 }
+NEED_A_KERNEL = ["09-mnist", "10-cifar10", "13-prune-your-own-model"]
+WITH_KNOBS = [chapter for chapter in NUM_WIDGETS if chapter != "13-prune-your-own-model"]
 STATE = 'script[type="application/vnd.jupyter.widget-state+json"]'
 VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]'
 WIDGET = ".widget-subarea"
 SLIDERS, BUTTONS = ".noUi-handle", "button.widget-toggle-button"
 each_chapter = pytest.mark.parametrize("chapter", [path.stem for path in build.notebooks()])
-each_with_knobs = pytest.mark.parametrize("chapter", NUM_WIDGETS)
+each_with_widgets = pytest.mark.parametrize("chapter", NUM_WIDGETS)
 
 
 def widgets_of(page, chapter):
@@ -76,7 +79,7 @@ def test_the_state_of_its_widgets_is_in_each_page_that_has_some(site, chapter):
     assert len(page.select(VIEW)) == NUM_WIDGETS.get(chapter, 0)
 
 
-@each_with_knobs
+@each_with_widgets
 @pytest.mark.parametrize(
     ("over", "slide", "press"),
     [
@@ -107,7 +110,7 @@ def test_each_widget_is_drawn_once_and_each_control_changes_its_picture_and_no_o
         assert [picture(other) for other in others] == before_elsewhere
 
 
-@pytest.fixture(scope="module", params=NUM_WIDGETS)
+@pytest.fixture(scope="module", params=WITH_KNOBS)
 def page(request, browser, bases):
     """A chapter on a phone, opened once for the tests that only look."""
     opener = Opener(browser, bases)
@@ -132,15 +135,41 @@ class TestLook:
             assert box["x"] >= 0
             assert 250 < box["width"] <= 375 - box["x"]
 
-    def test_the_same_stands_below_as_a_table(self, page):
-        tables = page.locator("div.cell_output details:has(> summary):has(table)").all()
-        assert tables
-        for details in tables:
+    def test_the_words_in_a_picture_are_large_enough_to_read(self, page):
+        sizes = page.locator(f"{WIDGET} svg[role=img]:visible text").evaluate_all(
+            "all => all.map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"
+        )
+        upright = [size for size in sizes if size > 1]  # those along an axis are turned
+        assert len(upright) >= len(sizes) / 2
+        assert min(upright, default=10) >= 10  # pixels
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_nothing_of_a_widget_is_cut_off(self, page, scheme):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(
+            "theme => document.documentElement.dataset.theme === theme", arg=scheme
+        )
+        for widget in page.locator(WIDGET).all():
+            box = widget.bounding_box()
+            for part in widget.locator("button, input, select, .widget-slider, svg").all():
+                if part.is_visible():
+                    inner = part.bounding_box()
+                    assert inner["x"] >= box["x"]
+                    assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+
+    def test_the_same_stands_below_each_picture_as_a_table(self, page):
+        """What needs a kernel has no picture here, and nothing to be told in a table."""
+        cells = page.locator(f"div.cell_output:has({WIDGET} svg[role=img])").all()
+        assert cells
+        for cell in cells:
+            details = cell.locator("details:has(> summary):has(table)")
+            assert details.count() == 1
             details.locator("summary").press("Enter")
             assert details.locator("table").is_visible()
+            assert details.locator("tbody tr").count() > 1
 
 
-@pytest.mark.parametrize("chapter", ["09-mnist", "10-cifar10"])
+@pytest.mark.parametrize("chapter", NEED_A_KERNEL)
 def test_what_needs_a_kernel_says_so_and_is_off(open_page, chapter):
     page = open_page(f"notebooks/{chapter}")
     own = widgets_of(page, chapter)[-1]

@@ -1,6 +1,5 @@
 """The lenses: what their pictures and tables say, against numpy, scipy and the library."""
 
-import itertools
 import math
 import re
 from types import SimpleNamespace
@@ -103,7 +102,7 @@ class TestEveryLens:
         assert not lens[name].table.isna().any(axis=None)
         assert not lens[name].table.isin([math.inf, -math.inf]).any(axis=None)
         assert not lens[name].table.duplicated().any()
-        assert len(lens[name].table) <= 60
+        assert name == "sign_cancellation" or len(lens[name].table) == len(lens[name].pictures)
 
     @pytest.mark.parametrize("name", ["sign_cancellation", "how_much_to_prune"])
     def test_a_notebook_with_a_style_of_its_own_gets_the_same_pictures(self, lens, name):
@@ -230,7 +229,7 @@ class TestSignCancellation:
                 r'<path d="M \S+ (\S+) L \S+ \1 L \S+ (\S+) [^>]*?fill: #(\w+)', picture
             )
             zero, tip, colour = zip(*bars, strict=True)
-            height = 0.5 * (0.97 - 0.14) * 3.2 * 72  # of a correlation of 1, in points
+            height = 0.5 * (0.97 - 0.17) * 3.2 * 72  # of a correlation of 1, in points
             rho = (np.array(zero, float) - np.array(tip, float)) / height
             assert len(rho) == 12
             assert rho.mean() == pytest.approx(mean, abs=2e-3)
@@ -322,7 +321,7 @@ class TestHowMuchToPrune:
         assert [next(iter(q_knob(p).options.values())) for p in (0.5, 1)] == [1, 2]
 
     def test_the_hatched_part_ends_where_the_filled_part_begins(self, lens):
-        left, right = 0.13 * 5.2 * 72, 0.97 * 5.2 * 72
+        left, right = 0.16 * 5.2 * 72, 0.97 * 5.2 * 72
         table = lens["how_much_to_prune"].table.set_index(["p", "q", "weights"])
         for (p, q, law), picture in lens["how_much_to_prune"].pictures.items():
             hatched, filled = re.findall(
@@ -394,20 +393,18 @@ class TestSpeedUpCalculator:
             assert measured == pytest.approx(200 * sum(said[:2]) / (rounds * budget), abs=0.6)
             assert measured <= 280
 
-    def test_the_table_holds_the_pictures_of_the_start_but_for_two_knobs(self, lens):
-        rounds, budget, _, probe, _ = costs.START
+    def test_the_table_holds_every_picture(self, lens):
+        knobs = ["rounds", "budget", "decay", "probe", "floor / ε"]
+        settings = list(lens["speed_up_calculator"].pictures)
         table = lens["speed_up_calculator"].table
-        settings = list(itertools.product(costs.RATES, costs.FLOORS))
-        assert list(zip(table["decay"], table["floor / ε"], strict=True)) == settings
-        for row in table.to_dict("records"):
-            setting = rounds, budget, row["decay"], probe, row["floor / ε"]
+        assert list(table[knobs].itertuples(index=False, name=None)) == settings
+        for setting, row in zip(settings, table.to_dict("records"), strict=True):
+            rounds, budget, *_ = setting
             trained, measured, _ = played(*setting)
             assert row["epochs in all"] == trained
             assert row["measuring"] == pytest.approx(measured)
             assert row["speed-up"] == pytest.approx(rounds * budget / (trained + measured))
             assert f"{row['speed-up']:.2f}" in lens["speed_up_calculator"].pictures[setting]
-        for told in (rounds, budget, probe):
-            assert str(told) in lens["speed_up_calculator"].title
 
     def test_a_floor_above_epsilon_costs_more_than_it_saves(self, lens):
         table = lens["speed_up_calculator"].table

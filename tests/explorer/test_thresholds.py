@@ -1,16 +1,21 @@
 """The threshold explorer shows what the recorded rows say; a run of one's own can be stopped."""
 
+import copy
 import math
 import re
 import threading
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import torch
 
-from infcop_lite import imp
+from infcop_lite import data, imp
 from infcop_lite.config import Config
-from infcop_lite.explorer import knobs, live
-from infcop_lite.explorer.thresholds import CRITERIA, threshold_explorer
+from infcop_lite.explorer import knobs, live, thresholds
+from infcop_lite.explorer.thresholds import COLUMN, CRITERIA, draw_levels, threshold_explorer
+from infcop_lite.run import Run
 
 RULES = {  # rule -> epochs in levels 0 and 1 (level 2 is the last), final accuracy
     "full": (4.0, 4.0, 0.97),
@@ -69,6 +74,11 @@ def test_every_tolerance_has_its_picture_with_its_own_numbers(rows):
     }
 
 
+def test_the_alternative_tells_where_the_levels_stop(rows):
+    (text,) = [t for t in pictures(threshold_explorer(rows).widget) if "gradient flow: ε" in t]
+    assert "The levels drawn train 4, 3, 4 epochs." in text
+
+
 def test_the_interval_is_students(rows):
     """Two seeds 0.001 apart: half of that times 12.706."""
     (text,) = [t for t in pictures(threshold_explorer(rows).widget) if "gradient flow: ε" in t]
@@ -83,6 +93,73 @@ def test_the_table_has_a_line_for_each_tolerance_and_one_for_full_retraining(row
     assert (full["epochs"], full["saving"]) == (14.0, 1.0)
     assert full["accuracy"] == pytest.approx(0.9705)
     assert table["seed"].tolist() == [2] * 6
+
+
+def test_the_table_tells_where_each_level_of_the_run_that_is_drawn_stopped(rows):
+    table = threshold_explorer(rows).table.set_index(["criterion", "ε"])
+    for criterion, rule, distance in (
+        ("information flow", "information 0.5, warmup", "0.4"),
+        ("gradient flow", "gradient 0.5, warmup", "1"),
+    ):
+        told = table.loc[(criterion, 0.5)]
+        assert told["epochs of each level"] == ", ".join(f"{x:g}" for x in (*RULES[rule][:2], 4))
+        assert told["distances at their ends"] == ", ".join([distance] * 3)
+
+
+def drawn(epsilon, distances, epochs):
+    """The axes on which a run is drawn that checks each of its levels at its end alone."""
+    run = pd.DataFrame({"level": range(len(epochs)), "epoch": epochs, "distance": distances})
+    with knobs.style():
+        ax = plt.figure().subplots()
+        draw_levels(run, epsilon, 4.0, len(epochs), ax)
+        plt.close()
+    return ax
+
+
+def test_each_level_has_a_column_with_a_bar_as_long_as_its_training():
+    bars = [
+        line
+        for line in drawn(0.5, [0.4, 0.6, 0.1], [1.0, 4.0, 2.0]).lines
+        if line.get_linewidth() == 5
+    ]
+    starts, ends = zip(*(bar.get_xdata() for bar in bars), strict=True)
+    assert starts == (0, 1, 2)
+    assert [end - start for start, end in zip(starts, ends, strict=True)] == pytest.approx(
+        [COLUMN / 4, COLUMN, COLUMN / 2]
+    )
+    assert max(ends) < 3
+
+
+def test_a_mark_is_filled_where_the_tolerance_ended_a_level_but_for_the_last():
+    marks = [
+        line
+        for line in drawn(0.5, [0.4, 0.6, 0.1], [1.0, 4.0, 4.0]).lines
+        if line.get_marker() == "o"
+    ]
+    assert [mark.get_markerfacecolor() != "none" for mark in marks] == [True, False, False]
+    assert [mark.get_ydata()[0] for mark in marks] == [0.4, 0.6, 0.1]
+
+
+def test_a_level_without_a_distance_has_its_bar_all_the_same():
+    ax = drawn(0.5, [math.nan, 0.6], [4.0, 4.0])
+    assert len([line for line in ax.lines if line.get_linewidth() == 5]) == 2
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 100.0])
+def test_every_interval_and_every_tolerance_lies_within_its_axes(rows, epsilon, monkeypatch):
+    seen = []
+    monkeypatch.setattr(thresholds, "as_svg", lambda figure, alt: seen.append(figure) or "")
+    far = rows.replace({"rule": {"gradient 0.5, warmup": f"gradient {epsilon}, warmup"}})
+    threshold_explorer(far)
+    for figure in seen:
+        above, below = figure.axes
+        dashed = [line.get_ydata()[0] for line in above.lines if line.get_linestyle() == "--"]
+        ends = [y for bars in below.collections for line in bars.get_segments() for _, y in line]
+        for ax, values in ((above, dashed), (below, ends)):
+            assert values
+            assert ax.get_ylim()[0] < min(values)
+            assert max(values) < ax.get_ylim()[1]
+        plt.close(figure)
 
 
 def test_axes_stay_where_they_are_while_the_knob_turns(rows):
@@ -122,7 +199,7 @@ class TestRunNow:
     def test_it_runs_what_the_reader_asks_for(self, criterion, monkeypatch):
         monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
         asked = []
-        monkeypatch.setattr(live, "run_imp", lambda c: asked.append(c) or imp.run_imp(c))
+        monkeypatch.setattr(live, "run_imp", lambda c, run: asked.append(c) or imp.run_imp(c))
         choice, epsilon, start, cancel, bar, result = self.controls()
         choice.value, epsilon.value = criterion, 0.3
         start.click()
@@ -137,12 +214,40 @@ class TestRunNow:
         assert "<svg " in result.value
         assert (bar.value, start.disabled, cancel.disabled) == (1.0, False, True)
 
+    def test_it_runs_on_a_network_and_data_of_the_reader_s_own(self, monkeypatch):
+        monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
+        torch.manual_seed(0)
+        inputs = torch.randn(60, 4)
+        mine = data.as_split((inputs, (inputs[:, 0] > 0).long()))
+        net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        weights = copy.deepcopy(net.state_dict())
+        config = replace(self.CONFIG, data="custom", model="mine")
+        box = live.run_now(config, lambda c: Run(copy.deepcopy(net), mine, mine, None, c))
+        assert "custom (mine)" in box.children[0].value
+        for _ in range(2):  # the network is as fresh the second time
+            box.children[3].children[0].click()
+            self.finish()
+            assert "Accuracy on the validation data" in box.children[-1].value
+        assert all(torch.equal(net.state_dict()[name], w) for name, w in weights.items())
+
+    def test_its_bar_fills_check_by_check_and_never_goes_back(self, monkeypatch):
+        monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
+        _, _, start, _, bar, _ = self.controls()
+        seen = []
+        bar.observe(lambda change: seen.append(change["new"]), "value")
+        start.click()
+        self.finish()
+        assert seen == sorted(set(seen))
+        assert len(seen) >= 5  # 3 levels, each checked after every epoch
+        assert 0 < seen[0] < 0.4
+        assert seen[-1] == 1
+
     def test_it_can_be_cancelled_and_started_again(self, monkeypatch):
         monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
         going, go_on = threading.Event(), threading.Event()
 
-        def slow(config):
-            for row in imp.run_imp(config):
+        def slow(config, run):
+            for row in imp.run_imp(config, run=run):
                 going.set()
                 go_on.wait(60)
                 yield row
