@@ -9,7 +9,10 @@ import build
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-NEED_THE_BOOK = ("tests/browser/", "tests/test_book.py", "tests/test_notebooks.py")
+NEED_THE_BOOK = (
+    "tests/browser/",
+    *(f"tests/test_{name}.py" for name in ("book", "extensions", "notebooks")),
+)
 Outcomes = Mapping[Path, build.NotebookError | None]
 
 
@@ -28,11 +31,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBook:
     return OneBook(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        needs = "outcomes" in getattr(item, "fixturenames", ())
-        if needs and not item.nodeid.startswith(NEED_THE_BOOK):
-            raise pytest.UsageError(f"{item.nodeid} needs the book: say so in NEED_THE_BOOK")
+@pytest.fixture(scope="session")
+def need_the_book() -> tuple[str, ...]:
+    """How the paths of the tests begin that `OneBook` keeps together."""
+    return NEED_THE_BOOK
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,13 @@ def shown_with_outputs(chapter):
     ]
 
 
+def test_all_tests_that_need_the_book_run_in_one_process(request, need_the_book):
+    needs = [
+        item for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ())
+    ]
+    assert all(item.nodeid.startswith(need_the_book) for item in needs)
+
+
 def test_the_contents_list_every_notebook_in_order():
     assert [f"notebooks/{path.stem}" for path in build.notebooks()] == CHAPTERS
 
