@@ -124,11 +124,10 @@ def test_least_squares_are_solved_by_a_driver_that_older_torch_has_right(path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", ["01", "07", "12", "13"])  # of each part the quickest
+@each_notebook
 def test_a_notebook_alone_installs_the_library_once_finds_results_and_runs_to_its_end(
-    number, service
+    path, service
 ):
-    (path,) = (alone.ROOT / "notebooks").glob(f"{number}-*.ipynb")
     alone.check(path, *service, offline=True)
 
 

@@ -110,7 +110,7 @@ PRUNE = {
     "targets missing": (lambda: pruned(train=(X, Y[:5])), "12 inputs and 5 targets"),
     "no pair but a tensor": (lambda: pruned(train=X), "must be .inputs, targets., not a Tensor"),
     "no pair but three": (lambda: pruned(train=(X, Y, Y)), "pair"),
-    "no data": (lambda: pruned(train=None), "not NoneType"),
+    "no data": (lambda: pruned(train=None), "not a NoneType"),
     "model is a name": (lambda: pruned("mlp"), "torch module, not str"),
     "model is a class": (lambda: pruned(nn.Linear), "torch module, not type"),
     "model without weights": (lambda: pruned(nn.Flatten()), "no Conv or Linear weights"),
