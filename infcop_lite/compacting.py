@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
 from .masks import Masks, apply_masks, check_masks
+from .tracing import is_altered, trace
 
 # What acts on every number by itself in eval mode; anything else is asked about, or left alone.
 _MODULES = "ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Tanh Sigmoid Hardtanh"
@@ -70,7 +71,8 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
             that torch.fx cannot trace, or that has hooks of its own (its parts may have some).
 
     Note:
-        What the forward pass decides by the mode it is in, it decides as in eval mode for good.
+        What the forward pass decides by the mode it is in, it decides as in eval mode for good; and
+        what it takes by default, a flag or None, it takes for good.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = {"0.weight": torch.ones(3, 2).bool(), "2.weight": torch.ones(1, 3).bool()}
@@ -84,14 +86,7 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     for name, parameter in twin.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ValueError(f"{name} holds weights that are NaN or infinite")
-    kind = type(model).__name__
-    if _is_altered(twin):
-        raise ValueError(f"{kind} has hooks or a patched forward, which torch.fx skips")
-    try:
-        traced = fx.symbolic_trace(twin).eval()
-    except Exception as error:  # whatever the forward pass does not do with a stand-in
-        reason = " ".join(str(error).split())
-        raise ValueError(f"torch.fx cannot trace {kind}: {reason}") from error
+    traced = trace(twin)
     _fold_batch_norms(traced)
     layers, modules = _layers(traced), _modules(traced)
     links = [link for node in layers if (link := _link_from(node, layers, modules))]
@@ -135,12 +130,7 @@ def _modules(traced: fx.GraphModule) -> Nodes:
     """Return node -> module, for the nodes that call a module as it is on one input."""
     calls = [n for n in traced.graph.nodes if n.op == "call_module" and len(n.args) == 1]
     found = {node: traced.get_submodule(node.target) for node in calls if not node.kwargs}
-    return {node: module for node, module in found.items() if not _is_altered(module)}
-
-
-def _is_altered(module: nn.Module) -> bool:
-    """Whether a module does something else than its class says."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    return {node: module for node, module in found.items() if not is_altered(module)}
 
 
 def _layers(traced: fx.GraphModule) -> Nodes:

@@ -226,7 +226,12 @@ def _check_name(name: str) -> None:
 
 def _folder(root: str | Path | None) -> Path:
     root = root or os.environ.get("INFCOP_DATA_DIR") or "~/.cache/infcop_lite"
-    return Path(root).expanduser().absolute()
+    try:
+        return Path(root).expanduser().absolute()
+    except RuntimeError:
+        raise FileNotFoundError(
+            f"no home directory for {root}; set INFCOP_DATA_DIR to a folder"
+        ) from None
 
 
 def _missing(name: str, folder: Path) -> list[list[str]]:

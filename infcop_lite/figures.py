@@ -65,7 +65,9 @@ def epochs_per_level(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     sns.lineplot(ended, x="level", y="epoch", ax=ax, **_lines())
     ax.set(xlabel="level (0 = dense)", ylabel="epochs trained", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return _finish(ax)
+    # rules may lie anywhere between the first check and the budget: the names stand below
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    return ax
 
 
 def flow_distance(rows: pd.DataFrame, epsilon: float | None = None, ax: Axes | None = None) -> Axes:

@@ -6,7 +6,7 @@ and leave it exactly as they found it.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 
 import torch
@@ -77,7 +77,7 @@ def collect_activations(
             handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
     size = min(batch_size, len(inputs))
     try:
-        with evaluating(model), _every_module_called():
+        with evaluating(model), every_module_called(model):
             # Every pass has the same shape (the last one overlaps the one before): a different
             # shape may round differently, and a constant unit would then pass for a signal.
             for start in range(0, len(inputs), size):
@@ -93,14 +93,27 @@ def collect_activations(
 
 
 @contextmanager
-def _every_module_called() -> Iterator[None]:
-    """Keep transformer layers off their fast path, on which torch 2.4 passes hooks by."""
+def every_module_called(model: nn.Module) -> Iterator[None]:
+    """Have a model call its modules one by one, so that a hook or an exporter sees each.
+
+    Source: torch.backends.mha: transformer layers have a fast path that passes their modules by.
+    torch.compiler: what was compiled before a hook was added does not call it.
+
+    Args:
+        model: any module.
+
+    Raises:
+        ValueError: compiled modules, with a torch older than 2.6.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
+    with ExitStack() as stack:
+        if any(hasattr(module, "_orig_mod") for module in model.modules()):
+            if not hasattr(torch.compiler, "set_stance"):
+                raise ValueError("a compiled module needs torch 2.6; pass its _orig_mod")
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from . import records
+from .flows import every_module_called
 from .masks import Masks, apply_masks, check_masks
 
 SUFFIX = ".safetensors"
@@ -265,7 +266,7 @@ def to_onnx(model: nn.Module, example: Tensor, tolerance: float = 1e-4) -> bytes
     file: Any = io.BytesIO()  # as this exporter takes it, whatever the signature says
     inputs = example.detach().cpu()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), every_module_called(twin):
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", "Constant folding")  # left to the reader
             torch.onnx.export(

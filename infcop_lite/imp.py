@@ -1,6 +1,7 @@
 """Iterative magnitude pruning: train -> measure -> stop? -> prune -> rewind, level by level."""
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +89,8 @@ def prune(
         adapter: makes a pair (inputs, targets) of a batch that is something else, such as a dict.
         folder: where the run keeps rows.csv, run.json and network.safetensors, so that it may be
             killed. Called again with the same arguments it goes on after its last finished level
-            and ends with the same bits; what is finished comes back at once.
+            and ends with the same bits; what is finished comes back at once. Other weights, layers
+            or data are another run; another code of a forward pass nobody can tell.
         progress: draw a bar on stderr.
         **config: fields of `Config`; ``stop`` may also be a rule object.
 
@@ -163,8 +165,9 @@ def _identity(config: Config, model: nn.Module, *splits: data.Split | None) -> d
         for name, part in parts
         if part is not None
     }
+    network = hashlib.sha256(str(model).encode()).hexdigest()  # layers without weights, too
     weights = fingerprint(model.state_dict(keep_vars=True))
-    return asdict(config) | {"stop": rule, "initial weights": weights} | prints
+    return asdict(config) | {"stop": rule, "network": network, "initial weights": weights} | prints
 
 
 class _Imp:

@@ -3,12 +3,12 @@
 They are read once and stay in memory, as everything here does: a run passes over them many times.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler
 
 from .data import Split, as_split
 
@@ -65,11 +65,12 @@ def _batches(part: Any) -> Iterable[Any]:
                 f" not {_describe(part)}"
             )
         part = DataLoader(part, batch_size=BATCH_SIZE) if len(part) else ()
-    elif type(part.sampler) is RandomSampler and part.batch_size and not part.sampler.replacement:
+    elif part.batch_size and (order := _unshuffled(part)) is not None:
         # another order at every reading would make another run of the same data
         part = DataLoader(
             part.dataset,
             part.batch_size,
+            sampler=order,
             num_workers=part.num_workers,
             collate_fn=part.collate_fn,
         )
@@ -77,6 +78,16 @@ def _batches(part: Any) -> Iterable[Any]:
         yield from part
     except (TypeError, RuntimeError, KeyError) as error:  # samples that torch cannot put together
         raise ValueError(f"the samples do not make batches: {_reason(error)}") from error
+
+
+def _unshuffled(part: DataLoader[Any]) -> Sequence[int] | None:
+    sampler = part.sampler
+    if type(sampler) is SubsetRandomSampler:
+        return list(sampler.indices)
+    if type(sampler) is RandomSampler and not sampler.replacement:
+        all_of_it = range(len(sampler.data_source))
+        return all_of_it if sampler.num_samples == len(all_of_it) else None
+    return None
 
 
 def _pair(batch: Any, adapter: Adapter | None) -> tuple[Tensor, Tensor]:

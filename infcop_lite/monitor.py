@@ -120,7 +120,8 @@ class Monitor:
         A layer alone has no flow to a next; see `flows.collect_activations` for others.
         """
         try:
-            return len(collect_activations(self.model, self.probe[0][:2])) > 1
+            # two numbers, of which one is no accidental number of tokens
+            return all(len(collect_activations(self.model, self.probe[0][:n])) > 1 for n in (2, 3))
         except ValueError:
             return False
 
@@ -157,6 +158,6 @@ def check_fit(model: nn.Module, *splits: Split | None) -> None:
     for split in filter(None, splits):
         try:
             evaluate(model, split.inputs[:1], split.targets.max().reshape(1))
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, AssertionError, LookupError) as error:
             given, reason = tuple(split.inputs.shape), " ".join(str(error).split())
             raise ValueError(f"the model cannot take inputs of shape {given}: {reason}") from error

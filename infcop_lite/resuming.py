@@ -80,6 +80,7 @@ def resume(
     True
     """
     if records.begin(folder, settings):
+        _final(settings, folder)  # without its network it is not finished
         return False
     state = _read(folder, records.STATE, settings)
     kept = records.rows_before(folder, state.level) if state else []
@@ -119,11 +120,7 @@ def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, li
     Raises:
         ValueError: a file that is damaged or gone, or another run's.
     """
-    state = _read(folder, FINAL, settings)
-    if state is None:
-        raise ValueError(
-            f"{folder} holds a finished run without its network; choose another folder"
-        )
+    state = _final(settings, folder)
     num_levels = int(records.read(folder)[0]["level"].max()) + 1
     kinds = Row.__annotations__
     rows = [
@@ -131,6 +128,15 @@ def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, li
         for row in records.rows_before(folder, num_levels)
     ]
     return state, rows
+
+
+def _final(settings: Mapping[str, Any], folder: Path | str) -> State:
+    state = _read(folder, FINAL, settings)
+    if state is None:
+        raise ValueError(
+            f"{folder} holds a finished run without its network; choose another folder"
+        )
+    return state
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -28,6 +28,7 @@ from .train import (
     check_times,
     choose_device,
     evaluate,
+    evaluating,
     lay_out,
     make_optimizer,
     shuffled_batches,
@@ -91,10 +92,12 @@ class Run:
         device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
-        lay_out(self.model)
         self.masks = full_masks(self.model)
         self.train, self.test = train.to(device), None if test is None else test.to(device)
         self.validation = validation.to(device)
+        lay_out(self.model)
+        if not self._runs():  # `view` does not take channels last
+            lay_out(self.model, torch.contiguous_format)
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
         self.check_steps = config.check_steps or self.steps_per_epoch
         self.loss = math.inf
@@ -116,6 +119,14 @@ class Run:
             torch.manual_seed(config.seed)
             model = wrap(models.build(config.model, splits))
         return cls(model, splits.train, splits.validation, splits.test, config)
+
+    def _runs(self) -> bool:
+        try:
+            with torch.no_grad(), evaluating(self.model):
+                self.model(self.train.inputs[:2])
+        except Exception:  # `check_fit` says which
+            return False
+        return True
 
     def warm_up(self) -> None:
         """Train the dense network and take the snapshot that every level rewinds to."""

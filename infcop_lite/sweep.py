@@ -75,7 +75,7 @@ def run_many(
         configs: name -> config; ``threads`` is 1 unless given.
         folder: a run goes to ``folder / name``.
         processes: workers on this machine; as many as its cores can feed unless given.
-        scheduler: address of a Dask cluster (tcp://...) to run on instead. Its workers must see
+        scheduler: address of a Dask cluster (``tcp://...``) to run on instead. Its workers must see
             ``folder`` under the same path and have this package; one thread each is best.
         command: the command line, for the records.
         report: called when a run is done, with its name and what went wrong, "" if nothing did.

@@ -243,13 +243,20 @@ def train_steps(
         for name, mask in masks.items()
         if not mask.all()
     ]
-    model.train()
+    if not model.training:  # else what is frozen inside a training network stays frozen
+        model.train()
     total = torch.zeros((), device=inputs.device)
     steps = 0
     for batch in islice(batches, num_steps):
         steps += 1
         index = batch.to(inputs.device)
-        loss = nn.functional.cross_entropy(model(inputs.index_select(0, index)), targets[index])
+        logits = model(inputs.index_select(0, index))
+        if not isinstance(logits, Tensor):
+            raise ValueError(
+                f"in training mode the model returns {type(logits).__name__}, not one tensor;"
+                " switch auxiliary outputs off"
+            )
+        loss = nn.functional.cross_entropy(logits, targets[index])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

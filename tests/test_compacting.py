@@ -593,6 +593,36 @@ def test_weights_that_are_not_numbers_are_refused_unless_pruned():
     check_same(model, masks, torch.randn(4, 3))
 
 
+class Optional(nn.Module):
+    """What is not given is not done, and a stand-in is never None."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.extra, self.second = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x, mask=None, features=False, name="plain"):
+        h = self.first(x).relu()
+        if mask is not None:
+            h = self.extra(h) * mask
+        return h if features or name != "plain" else self.second(h)
+
+
+def test_what_is_optional_stays_as_it_is_by_default():
+    model = trained_looking(Optional())
+    masks = full_masks(model)
+    masks["first.weight"][:2] = False
+    small = check_same(model, masks, torch.randn(5, 4))
+    assert "assert" not in small.code
+
+
+def test_a_compiled_model_is_refused_and_the_hint_works():
+    model = trained_looking(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)))
+    compiled = torch.compile(model, backend="eager")
+    with pytest.raises(ValueError, match="is compiled; pass its _orig_mod"):
+        compact(compiled, full_masks(compiled))
+    check_same(compiled._orig_mod, full_masks(model), torch.randn(5, 4))
+
+
 def test_a_model_that_cannot_be_traced_is_refused_in_one_line():
     model = Odd(lambda _, h: h if h.sum() > 0 else -h)
     with pytest.raises(ValueError, match=r"torch.fx cannot trace Odd: .+") as caught:

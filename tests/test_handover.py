@@ -359,6 +359,17 @@ def test_the_compact_network_computes_the_same_in_onnxruntime(name):
     assert len(content) < len(to_onnx(model, IMAGES[:1]))
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_attention_is_handed_over_too():
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    fast = torch.backends.mha.get_fastpath_enabled()
+    block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(block, nn.Flatten(), nn.Linear(40, 3))
+    assert to_onnx(model, torch.randn(2, 5, 8))
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+
+
 class Odd(nn.Module):
     def __init__(self, function):
         super().__init__()

@@ -14,7 +14,14 @@ import own_models
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 from torchvision import models as zoo
 
 import infcop_lite
@@ -198,6 +205,98 @@ def test_a_network_whose_only_called_layer_is_its_head_can_be_pruned():
     assert math.isnan(rows[-1].flow_distance)
 
 
+class Viewing(nn.Module):
+    """As in many a tutorial: a view of what a convolution gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3)
+        self.head = nn.Linear(8 * 16, 3)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu()).relu().view(-1, 8 * 16))
+
+
+def test_a_view_of_what_a_convolution_gives_is_no_obstacle():
+    part = torch.randn(30, 3, 8, 8, generator=generator()), torch.arange(30) % 3
+    assert prune(seeded(Viewing), part, part, **SMALL).rows[-1].density == pytest.approx(0.25, 0.01)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="torch 2.6")
+@pytest.mark.parametrize("part", ["all", "a block"])
+def test_a_compiled_network_has_the_flow_of_its_layers(part):
+    plain = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)))
+    model = copy.deepcopy(plain)
+    if part == "all":
+        model = torch.compile(model, backend="eager")
+    else:
+        model[0] = torch.compile(model[0], backend="eager")
+    inputs = cloud()[0]
+    model(inputs)  # compiled before anything is hooked
+    seen = list(collect_activations(model, inputs).values())
+    expected = list(collect_activations(plain, inputs).values())
+    assert len(seen) == len(expected) == 2
+    for found, layer in zip(seen, expected, strict=True):
+        torch.testing.assert_close(found, layer)
+
+
+def test_a_frozen_batch_norm_stays_frozen():
+    model = mlp()
+    model[1].eval().requires_grad_(False)
+    pruned = prune(model, cloud(), cloud(20, seed=1), **SMALL).model
+    assert torch.equal(pruned[1].running_mean, torch.zeros(8))
+    assert not pruned[1].training
+    assert pruned[0].training
+
+
+class Auxiliary(nn.Module):
+    """A second head while it trains, as GoogLeNet has."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.first(x).relu()
+        return (self.head(h), h) if self.training else self.head(h)
+
+
+def test_a_second_output_in_training_is_refused_in_one_line():
+    with pytest.raises(ValueError, match="in training mode the model returns tuple, not one tens"):
+        prune(seeded(Auxiliary), cloud(), cloud(), **SMALL)
+
+
+class Choosy(nn.Module):
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.layer = error, nn.Linear(6, 3)
+
+    def forward(self, x):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [AssertionError("height!"), KeyError("x"), IndexError("x")])
+def test_inputs_that_a_network_rejects_are_one_clear_line(error):
+    with pytest.raises(ValueError, match="the model cannot take inputs of shape"):
+        prune(Choosy(error), cloud(), cloud(), **SMALL)
+
+
+@pytest.mark.parametrize("tokens", [2, 3])
+def test_tokens_before_samples_have_no_flow_whatever_their_number(tokens):
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0)
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.head(self.block(x.transpose(0, 1)).mean(0))
+
+    part = torch.randn(40, tokens, 6, generator=generator()), torch.arange(40) % 3
+    rows = prune(seeded(First), part, part, **SMALL).rows
+    assert all(math.isnan(row.flow_distance) for row in rows)
+
+
 # --- any data ----------------------------------------------------------------------------------
 
 
@@ -226,6 +325,11 @@ WAYS = {
     "a loader with batches of its own": lambda x, y: DataLoader(
         TensorDataset(x, y), batch_sampler=[range(30), range(30, len(y))]
     ),
+    "a loader of a shuffled part": lambda x, y: DataLoader(
+        TensorDataset(torch.cat([x, -x]), torch.cat([y, y])),
+        batch_size=7,
+        sampler=SubsetRandomSampler(range(len(y))),
+    ),
     "a data set": TensorDataset,
     "a list of samples": lambda x, y: list(zip(x, y.tolist(), strict=True)),
     "a list of two tensors": lambda x, y: [x, y],
@@ -240,6 +344,11 @@ def test_data_are_the_same_whoever_brings_them(way):
     assert torch.equal(split.inputs, x)
     assert torch.equal(split.targets, y)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_loader_that_draws_a_few_samples_gives_no_more():
+    data = TensorDataset(*cloud())
+    assert len(in_memory(DataLoader(data, 8, sampler=RandomSampler(data, num_samples=10)))) == 10
 
 
 def test_a_loader_and_dicts_give_the_rows_that_tensors_give():
@@ -392,6 +501,14 @@ def test_a_frozen_layer_makes_another_run(tmp_path):
     run(tmp_path, levels=0, epochs=0)
     with pytest.raises(ValueError, match="differs in initial weights"):
         run(tmp_path, levels=0, epochs=0, model=frozen())
+
+
+def test_another_layer_without_weights_makes_another_run(tmp_path):
+    run(tmp_path, levels=0, epochs=0)
+    other = mlp()
+    other[2] = nn.Tanh()
+    with pytest.raises(ValueError, match="differs in network"):
+        run(tmp_path, levels=0, epochs=0, model=other)
 
 
 class Nameless:

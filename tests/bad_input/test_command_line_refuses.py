@@ -484,3 +484,19 @@ def test_a_process_refuses_too(words, tmp_path):
 
 def test_the_number_of_bad_inputs_does_not_fall():
     assert len(WORDS) + 2 * len(RUN) + len(STATE) + len(DISKS) + len(FILES) * len(WRONG) >= 140
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_finished_run_without_its_network_is_not_called_finished(damage, runs, tmp_path, refused):
+    out = tmp_path / "out"
+    shutil.copytree(runs / "finished", out)
+    file = out / "network.safetensors"
+    file.unlink() if damage == "gone" else file.write_bytes(file.read_bytes()[:-9])
+    line = refused(*FAST, "--out", str(out))
+    assert ("without its network" if damage == "gone" else "is damaged") in line
+
+
+def test_a_home_that_is_not_there_is_one_line(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFCOP_DATA_DIR", "~nobody-of-that-name/data")
+    line = refused(*FAST, "--data", "mnist", "--out", str(tmp_path / "out"))
+    assert "set INFCOP_DATA_DIR to a folder" in line
