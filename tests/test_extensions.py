@@ -121,7 +121,7 @@ def test_the_box_says_what_the_run_took(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     facts = chapter_box.facts(executed([]))
     assert facts["Measured"] == "12 s, 1.5 GB at most, in profile laptop"
-    assert facts["Data"] == "none"
+    assert facts["Trained here on"] == "none"
     assert facts["Last built"] == "1970-01-01"
 
 

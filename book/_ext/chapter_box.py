@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from os import environ
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -38,7 +39,7 @@ def facts(notebook: nbformat.NotebookNode) -> dict[str, str]:
     return {
         "Measured": f"{run['seconds']:.0f} s, {run['peak_memory_mb'] / 1024:.1f} GB at most, "
         f"in profile {run['parameters']['profile']}",
-        "Data": " and ".join(data_sets(notebook)) or "none",
+        "Trained here on": " and ".join(data_sets(notebook)) or "none",
         "Library": f"infcop_lite {version('infcop-lite')}",
         "Last built": f"{built:%Y-%m-%d}",
     }
@@ -47,8 +48,8 @@ def facts(notebook: nbformat.NotebookNode) -> dict[str, str]:
 def as_html(links: dict[str, str], rows: dict[str, str]) -> str:
     """The box.
 
-    >>> as_html({}, {"Data": "MNIST"})
-    '<div class="made"><dl><div><dt>Data</dt><dd>MNIST</dd></div></dl></div>'
+    >>> as_html({}, {"Chapter": "9"})
+    '<div class="made"><dl><div><dt>Chapter</dt><dd>9</dd></div></dl></div>'
     """
     buttons = "".join(f'<a href="{escape(url)}">{escape(name)}</a>' for name, url in links.items())
     pairs = "".join(
@@ -68,7 +69,8 @@ def add_box(app: Sphinx, doctree: nodes.document) -> None:
         link, paragraph = badge.parent, badge.parent.parent
         links[badge["alt"]] = link["refuri"]
         paragraph.parent.remove(paragraph)
-    rows = facts(nbformat.read(executed, as_version=4))
+    rows = {"Chapter": str(int(Path(docname).name[:2]))}
+    rows |= facts(nbformat.read(executed, as_version=4))
     title = next(doctree.findall(nodes.title))
     title.parent.insert(1, nodes.raw("", as_html(links, rows), format="html"))
 
