@@ -68,3 +68,13 @@ addEventListener("click", (event) => event.target.closest(".toggle") && lookAgai
 function lookAgain() {
   dispatchEvent(new Event("resize"));
 }
+
+// Figures scroll, too, where a phone is narrower than their words allow.
+function figuresWithinReach() {
+  for (const figure of document.querySelectorAll(".bd-article figure")) {
+    if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0;
+    else figure.removeAttribute("tabindex");
+  }
+}
+addEventListener("load", figuresWithinReach);
+addEventListener("resize", figuresWithinReach);
