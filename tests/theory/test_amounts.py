@@ -318,6 +318,13 @@ def test_t1_7_a_pooled_index_is_at_least_the_smallest_of_its_layers(a, b, pq):
     assert pooled >= min(pq_index(tensor(a), *pq), pq_index(tensor(b), *pq)) - 1e-12
 
 
+@often
+@given(vectors, vectors, orders)
+def test_t1_7_pooled_the_effective_number_is_at_most_the_sum_of_those_of_the_layers(a, b, pq):
+    apart = effective_number(tensor(a), *pq) + effective_number(tensor(b), *pq)
+    assert effective_number(tensor(a + b), *pq) <= apart * (1 + 1e-9)
+
+
 # --- T1.8: what the count guarantees ---
 
 
