@@ -45,7 +45,8 @@ def accuracy_against_density(rows: pd.DataFrame, ax: Axes | None = None) -> Axes
     ticks = densities[:: max(1, len(densities) // 6)]
     ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks], minor=False)
     ax.set_xticks([], minor=True)
-    return _finish(ax)
+    ax.legend(title=None, frameon=False)
+    return ax
 
 
 def epochs_per_level(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -128,8 +129,3 @@ def _axes(ax: Axes | None) -> Axes:
         return ax
     with sns.axes_style("whitegrid"):
         return plt.subplots(figsize=(6.4, 3.8), layout="constrained")[1]
-
-
-def _finish(ax: Axes) -> Axes:
-    ax.legend(title=None, frameon=False)
-    return ax
