@@ -30,13 +30,15 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from infcop_lite import data, models, records
-from infcop_lite.config import Config, grid
+from infcop_lite.amounts import next_masks
+from infcop_lite.compute import lay_out
+from infcop_lite.config import Config
 from infcop_lite.data import Dataset, Split
 from infcop_lite.flows import collect_activations, gradient_flow, information_flow
-from infcop_lite.imp import next_masks, prune
 from infcop_lite.masks import full_masks, prunable
-from infcop_lite.sweep import run_many
-from infcop_lite.train import evaluate, lay_out, make_optimizer, shuffled_batches, train_steps
+from infcop_lite.pruning import prune
+from infcop_lite.sweep import grid, run_many
+from infcop_lite.train import evaluate, make_optimizer, shuffled_batches, train_steps
 
 FOLDER = Path(__file__).parent
 CONFIG = Config()

@@ -13,8 +13,9 @@ from report import Row
 from timing import interleaved, ratio
 from torch import Tensor, nn
 
+from infcop_lite.compute import lay_out
 from infcop_lite.config import Config
-from infcop_lite.train import lay_out, shuffled_batches
+from infcop_lite.train import shuffled_batches
 
 CONFIG = Config()
 

@@ -27,10 +27,11 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "book" / "_build" / "executed" / "notebooks"
+STALLED = (CellTimeoutError, RuntimeError)  # the latter of a kernel that dies or does not start
 CELL_TIMEOUT_S = {"ci": 120, "laptop": 3600, "paper": None}  # by profile
 
 
@@ -57,7 +58,7 @@ def execute(
     except papermill.PapermillExecutionError as error:
         where = f"{notebook.name}, cell {error.cell_index + 1}"
         raise NotebookError(f"{where} failed:\n\n{error.source}\n{error}") from None
-    except (CellTimeoutError, DeadKernelError) as error:
+    except STALLED as error:
         raise NotebookError(f"{notebook.name} stalled, twice: {error}") from None
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     executed.metadata["infcop_lite"] = {
@@ -94,7 +95,11 @@ def _check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, A
 
 
 def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbformat.NotebookNode:
-    """Run in a scratch folder, this interpreter as the kernel, with one retry on a stall."""
+    """Run in a scratch folder, this interpreter as the kernel, with one retry on a stall.
+
+    A kernel that dies while it starts, or is slow to, is a stall: kernels that start side by side
+    may choose the same port. Errors of cells are none, and are not retried.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         kernel = Path(scratch, "jupyter", "kernels", "book", "kernel.json")
         kernel.parent.mkdir(parents=True)
@@ -114,7 +119,7 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
         limits = {"execution_timeout": timeout, "iopub_timeout": 60, "start_timeout": 120}
         try:
             nb = papermill.execute_notebook(notebook, None, parameters, **options, **limits)
-        except (CellTimeoutError, DeadKernelError):
+        except STALLED:
             nb = papermill.execute_notebook(notebook, None, parameters, **options, **limits)
     for number, cell in enumerate(nb.cells, 1):  # papermill takes exit() for success
         due = cell.cell_type == "code" and "skip-execution" not in cell.metadata.get("tags", [])
@@ -151,6 +156,9 @@ def execute_all(notebooks: Iterable[Path], **options: Any) -> dict[Path, Noteboo
                 outcomes[notebook] = None
             except NotebookError as error:
                 outcomes[notebook] = error
+            except Exception as error:  # of its worker: the other notebooks go on
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                outcomes[notebook] = NotebookError(f"{notebook.name} did not run: {reason}")
     return outcomes
 
 

@@ -20,20 +20,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from infcop_lite import evidence, records
-from infcop_lite.compare import Result, compare
+from infcop_lite import evidence, ledger, records
+from infcop_lite.compute import accelerator
 from infcop_lite.config import Config
+from infcop_lite.identity import identity
+from infcop_lite.loop import Result, compare
 from infcop_lite.masks import Masks
+from infcop_lite.resuming import about_start
+from infcop_lite.rows import Row, from_csv
 from infcop_lite.stopping import FixedEpochs, Schedule
 from infcop_lite.sweep import die_with_parent
-from infcop_lite.train import accelerator
 
 RESULTS = Path(__file__).parent / "results"
 FULL = "full"
@@ -140,7 +143,7 @@ def core(*more: str) -> Rules:
 
 
 ALIKE = {
-    "anneal": "last",
+    "last_schedule": "linear",
     "spacing": "doubling",
     "probe_size": 1000,
     "warmup_epochs": 2,
@@ -217,24 +220,38 @@ def configs_of(table: str, family: str, seed: int, device: str) -> dict[str, Con
 def settings_of(folder: Path, config: Config) -> dict[str, Any]:
     """Return what identifies a folder: a config, but the device on which the folder was begun."""
     if not (folder / records.RUN).exists():
-        return asdict(config)
-    return asdict(config) | {"device": records.read(folder)[1]["config"]["device"]}
+        return identity(config)
+    return identity(config) | {"device": records.read(folder)[1]["config"]["device"]}
 
 
 def run_folder(device: str, table: str, family: str, seed: int) -> float:
     """Run the rules that are missing in one folder; return the seconds that took."""
-    started = time.perf_counter()
     folder = RESULTS / table / f"{family}-{seed}"
     configs = configs_of(table, family, seed, device)
-    settings = settings_of(folder, configs[FULL])
-    records.begin(folder, settings)
+    about = settings_of(folder, configs[FULL])
+    records.begin(folder, about)
+    with ledger.lock(folder):
+        return _complete(folder, about, configs, TABLES[table][family].every_check)
+
+
+def _complete(
+    folder: Path, about: Mapping[str, Any], configs: Mapping[str, Config], every_check: bool
+) -> float:
+    """Run the rules of a folder that are missing there; return the seconds that took."""
+    started, config = time.perf_counter(), configs[FULL]
     rows: list[dict[str, Any]] = []
     seconds, final_masks = 0.0, None
     if (folder / records.RUN).exists():
         held, record = records.read(folder)
-        rows = evidence.with_device(held, record).to_dict("records")
+        made_on = evidence.with_device(held, record)["device"]
+        text = (folder / records.ROWS).read_text(encoding="utf-8")  # not a bit of it may change
+        blank = dict.fromkeys((f.name for f in fields(Row)), "")  # columns of later releases
+        rows = [
+            blank | row | {"device": where}
+            for row, where in zip(from_csv(text), made_on, strict=True)
+        ]
         seconds = record["seconds"]
-        final_masks = _read_masks(folder, settings)
+        final_masks = _read_masks(folder, about)
     stale = {(r["rule"], r["setting"]) for r in rows} - {
         (n, _setting(c)) for n, c in configs.items()
     }
@@ -247,15 +264,16 @@ def run_folder(device: str, table: str, family: str, seed: int) -> float:
     missing = {name: config for name, config in configs.items() if name not in done}
     if not missing:
         return 0.0
-    every_check = TABLES[table][family].every_check
-    gpu = accelerator(device)
+    gpu, earlier = accelerator(config.device), ledger.starts(folder)
+    start = {"rules": list(missing)} | about_start(config.device, config.threads)
     for result in compare(missing, FULL, final_masks, every_check):
-        rows += _rows(result, configs[result.rule], gpu or device)
+        rows += _rows(result, configs[result.rule])
         if result.rule == FULL and sum(m.numel() for m in result.masks.values()) < LARGEST:
-            _write_masks(folder, settings, result.masks)
+            _write_masks(folder, about, result.masks)
         now = time.perf_counter() - started
-        command = f'make results ONLY="{table}"'
-        records.save(folder, settings, rows, command, True, seconds + now, gpu)
+        command = f'make results ONLY="{folder.parent.name}"'
+        records.save(folder, about, rows, command, True, seconds + now, gpu)
+        ledger.note_start(folder, [*earlier, start | {"seconds": round(now, 3)}])
     return time.perf_counter() - started
 
 
@@ -265,9 +283,8 @@ def _setting(config: Config) -> str:
     return " ".join([f"stop={config.stop}", *(f"{k}={v}" for k, v in changed.items())])
 
 
-def _rows(result: Result, config: Config, device: str) -> list[dict[str, Any]]:
-    about = {"setting": _setting(config), "device": device}
-    rows = [asdict(stop) | about for stop in result.stops]
+def _rows(result: Result, config: Config) -> list[dict[str, Any]]:
+    rows = [asdict(stop) | {"setting": _setting(config)} for stop in result.stops]
     return [{k: short(value) for k, value in row.items()} for row in rows]
 
 

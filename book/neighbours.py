@@ -22,12 +22,14 @@ from experiments import ALONE, RESULTS, SHARED, add_resources, run_jobs, setting
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from infcop_lite import records
+from infcop_lite import ledger, records
+from infcop_lite.amounts import is_sparse_enough, next_masks
 from infcop_lite.compacting import compact, cost
+from infcop_lite.compute import accelerator, threads
 from infcop_lite.config import Config
+from infcop_lite.level import Start, Trainer
 from infcop_lite.masks import Masks, density, full_masks, magnitude_masks, mask_distance, prunable
-from infcop_lite.run import Run, next_masks
-from infcop_lite.train import accelerator, threads
+from infcop_lite.resuming import about_start
 
 SEEDS = {"mlp": range(5), "convnet": range(3)}
 
@@ -63,49 +65,53 @@ class Quantised(nn.Module):
 
 
 class Trial:
-    """A warmed-up run of the shared settings with some changed; it counts epochs and seconds."""
+    """A warmed-up network, some of its settings changed; it counts epochs and seconds."""
 
     def __init__(self, config: Config, **changes: Any) -> None:
         c = replace(config, **{"spacing": "even", "final_epochs": config.last_epochs, **changes})
-        self.run = Run.of(c, Quantised)
-        assert isinstance(self.run.model, Quantised)
-        self.model = self.run.model
-        self.run.warm_up()
+        self.trainer = Trainer.of(c, Quantised)
+        assert isinstance(self.trainer.model, Quantised)
+        self.model = self.trainer.model
+        self.start = self.trainer.warm_up()
         self.seconds, self.structured = 0.0, False
-        self.steps = round(c.warmup_epochs * self.run.steps_per_epoch)
+        self.steps = round(c.warmup_epochs * self.trainer.steps_per_epoch)
 
     def train(self, level: int, is_last: bool = False) -> Iterator[float]:
         """Train from where the network is, and yield the progress at each check, from 0 to 1."""
         before, started = 0, time.perf_counter()
-        for step, _ in self.run.train_level(level, is_last):
+        for step, _ in self.trainer.train_level(level, is_last):
             self.seconds += time.perf_counter() - started
             self.steps, before = self.steps + step - before, step
-            yield step / max(1, self.run.budget(is_last))
+            yield step / max(1, self.trainer.budget(level, is_last))
             started = time.perf_counter()
+
+    def rewind(self, masks: Masks) -> None:
+        """Go back to the snapshot, with other masks."""
+        self.trainer.begin(Start(0, masks, self.start.weights))
 
     def finish(self) -> "Trial":
         """Train the final network; its data come in the order of the last level everywhere else."""
-        for _ in self.train(num_levels(self.run.config), is_last=True):
+        for _ in self.train(num_levels(self.trainer.config), is_last=True):
             pass
         return self
 
     def row(self) -> dict[str, Any]:
         """Return what the trial came to; accuracies in [0, 1], fractions of the dense network."""
-        run, masks = self.run, self.run.masks
-        bits, kept, example = self.model.bits, density(masks), run.train.inputs[:1]
+        trainer, masks = self.trainer, self.trainer.masks
+        bits, kept, example = self.model.bits, density(masks), trainer.train.inputs[:1]
         units = [mask.flatten(1).any(1) for mask in [*masks.values()][:-1]]
         bare = {name.removeprefix("net."): mask for name, mask in masks.items()}
         net, compacted = self.model.net, compact(self.model.net, bare)
         return {
-            "epochs": self.steps / run.steps_per_epoch,
+            "epochs": self.steps / trainer.steps_per_epoch,
             "seconds": self.seconds,
             "density": kept,
             "filters": sum(int(u.sum()) for u in units) / sum(len(u) for u in units),
             "flops": cost(compacted, example)["num_flops"] / cost(net, example)["num_flops"],
             "bits": bits,
             "size": (kept * bits + (0 if self.structured else 1)) / 32,
-            "test_accuracy": run.test_accuracy(),
-            "validation_accuracy": run.monitor.accuracy(),
+            "test_accuracy": trainer.test_accuracy(),
+            "validation_accuracy": trainer.monitor.accuracy(),
         }
 
 
@@ -115,13 +121,12 @@ def num_levels(config: Config) -> int:
     return math.ceil(math.log(config.final_density) / math.log1p(-config.fraction))
 
 
-def last_masks(run: Run) -> Masks:
+def last_masks(trainer: Trainer) -> Masks:
     """Return the masks of the last level if all levels pruned the present weights (T5.4)."""
-    before, run.masks = run.masks, full_masks(run.model)
-    while not run.is_sparse_enough():
-        run.masks = next_masks(run.model, run.masks, run.config)
-    last, run.masks = run.masks, before
-    return last
+    masks = full_masks(trainer.model)
+    while not is_sparse_enough(masks, trainer.config):
+        masks = next_masks(trainer.model, masks, trainer.config)
+    return masks
 
 
 def gradual(config: Config, cycles: int) -> Trial:
@@ -130,29 +135,29 @@ def gradual(config: Config, cycles: int) -> Trial:
     Source: Srinivas et al. 2022, arXiv:2202.01290: what a cycle pruned may grow back in the next.
     The schedules are ours, also of the learning rate. One cycle is gradual pruning, the control.
     """
-    trial = Trial(config, epochs=num_levels(config) / cycles, anneal="always")
-    run, final = trial.run, config.final_density
+    trial = Trial(config, epochs=num_levels(config) / cycles, level_schedule="linear")
+    trainer, final = trial.trainer, config.final_density
     assert final is not None
     for cycle in range(cycles):
-        run.masks = full_masks(run.model)
+        trainer.masks = full_masks(trainer.model)
         for progress in trial.train(cycle):
             target = final + (1 - final) * (1 - progress) ** 3
-            fraction = max(0.0, 1 - target / density(run.masks))
-            run.masks = magnitude_masks(run.model, run.masks, fraction)
+            fraction = max(0.0, 1 - target / density(trainer.masks))
+            trainer.masks = magnitude_masks(trainer.model, trainer.masks, fraction)
     return trial.finish()
 
 
-def filter_masks(run: Run, share: float) -> Masks:
+def filter_masks(trainer: Trainer, share: float) -> Masks:
     """Keep that share of each layer's filters (units), the largest in L1 norm, and who hears them.
 
     The outputs of the last layer, the classes, all stay.
     """
-    weights, masks = prunable(run.model), Masks()
+    weights, masks = prunable(trainer.model), Masks()
     first = next(iter(weights.values()))
     heard = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
     for name, weight in weights.items():
         number = len(weight) if len(masks) == len(weights) - 1 else round(share * len(weight))
-        norms = (weight.detach() * run.masks[name]).abs().flatten(1).sum(1)
+        norms = (weight.detach() * trainer.masks[name]).abs().flatten(1).sum(1)
         kept = torch.zeros_like(norms, dtype=torch.bool)
         kept[norms.argsort(descending=True, stable=True)[: max(1, number)]] = True
         heard = heard.repeat_interleave(weight.shape[1] // len(heard))  # where maps are flattened
@@ -169,12 +174,12 @@ def filters(config: Config, share: float | None = None) -> Trial:
     share to keep, of every layer; as many as fit in the final density unless given.
     """
     trial = Trial(config, epochs=num_levels(config), check_steps=None)
-    run, trial.structured = trial.run, True
+    trainer, trial.structured = trial.trainer, True
     if share is None:
         final, tries = config.final_density or 1.0, (n / 200 for n in range(200, -1, -1))
-        share = next(s for s in tries if density(filter_masks(run, s)) <= final)
+        share = next(s for s in tries if density(filter_masks(trainer, s)) <= final)
     for progress in trial.train(0):
-        run.masks = filter_masks(run, share**progress)
+        trainer.masks = filter_masks(trainer, share**progress)
     return trial.finish()
 
 
@@ -185,12 +190,12 @@ def quantised(config: Config, bits: int, jointly: bool) -> Trial:
     magnitudes in place of their Taylor score, and no separate stage for quantisation.
     """
     trial, level = Trial(config, epochs=1), 0
-    run, trial.model.bits = trial.run, bits if jointly else 32
-    while not run.is_sparse_enough():
+    trainer, trial.model.bits = trial.trainer, bits if jointly else 32
+    while not is_sparse_enough(trainer.masks, trainer.config):
         for _ in trial.train(level):
             pass
-        run.rewind(next_masks(run.model, run.masks, run.config))
         level += 1
+        trainer.begin(trainer.next_start(level, trial.start.weights))
     trial.finish()
     trial.model.bits = bits
     if not jointly:
@@ -208,12 +213,12 @@ def early_bird(config: Config, of_kept: bool, epsilon: float = 0.1, queue: int =
     trial = Trial(config, epochs=num_levels(config), check_steps=None)
     drawn: list[Masks] = []
     for _ in trial.train(0):
-        drawn = [*drawn[-queue:], last_masks(trial.run)]
+        drawn = [*drawn[-queue:], last_masks(trial.trainer)]
         most = 2 * density(drawn[-1]) if of_kept else 1.0
         distances = [mask_distance(a, b) / most for a, b in pairwise(drawn)]
         if len(distances) == queue and max(distances) < epsilon:
             break
-    trial.run.masks = drawn[-1]
+    trial.trainer.masks = drawn[-1]
     return trial.finish()
 
 
@@ -227,7 +232,7 @@ def one_shot(config: Config, like: float, before: float = 0.0) -> Trial:
     trial = Trial(config, epochs=before * levels, final_epochs=after)
     for _ in trial.train(0):
         pass
-    trial.run.rewind(last_masks(trial.run))
+    trial.rewind(last_masks(trial.trainer))
     return trial.finish()
 
 
@@ -264,10 +269,13 @@ def run_folder(device: str, table: str, name: str, seed: int) -> float:
     settings = settings_of(folder, config) | {"method": name, **METHODS[name][1]}
     if records.begin(folder, settings):
         return 0.0
-    started, command = time.perf_counter(), f"python book/neighbours.py {table}"
-    rows = [run_method(name, config)]
-    seconds, gpu = time.perf_counter() - started, accelerator(config.device)
-    records.save(folder, settings, rows, command, True, seconds, gpu)
+    with ledger.lock(folder):
+        started, command = time.perf_counter(), f"python book/neighbours.py {table}"
+        start = about_start(config.device, config.threads)
+        rows = [run_method(name, config)]
+        seconds, gpu = time.perf_counter() - started, accelerator(config.device)
+        records.save(folder, settings, rows, command, True, seconds, gpu)
+        ledger.note_start(folder, [start | {"seconds": round(seconds, 3)}])
     return seconds
 
 

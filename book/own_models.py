@@ -25,7 +25,13 @@ from infcop_lite.data import Split
 KEPT = RESULTS.parent / "_build" / "own"  # what a killed run goes on from, and its network
 SHARED: dict[str, Any] = {
     **{"data": "cifar10", "levels": 3, "fraction": 0.5, "stop": "twice-loss"},
-    **{"warmup_epochs": 1, "epochs": 3, "anneal": "last", "batch_size": 64, "probe_size": 200},
+    **{
+        "warmup_epochs": 1,
+        "epochs": 3,
+        "last_schedule": "linear",
+        "batch_size": 64,
+        "probe_size": 200,
+    },
     **{"device": "cpu", "threads": 1},
 }
 NUM_TEST = 2000
@@ -54,7 +60,7 @@ def run(name: str) -> None:
     """Prune one network and write its rows, unless they are there."""
     build, own = NETWORKS[name]
     options = SHARED | own
-    folder, settings = RESULTS / "own" / name, options | {"model": name, "num_test": NUM_TEST}
+    folder, settings = RESULTS / "own" / name, settings_of(name)
     if records.begin(folder, settings):
         return
     splits = data.load("cifar10", subset=own["subset"])
@@ -80,6 +86,13 @@ def run(name: str) -> None:
     records.save(
         folder, settings, table, "python book/own_models.py", finished=True, seconds=seconds
     )
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Return what identifies the folder of a network, in the words of the first release."""
+    settings = SHARED | NETWORKS[name][1] | {"model": name, "num_test": NUM_TEST}
+    del settings["last_schedule"]
+    return settings | {"anneal": "last"}
 
 
 def main() -> int:

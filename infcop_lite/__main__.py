@@ -12,9 +12,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import data, records
-from .config import Config, grid
-from .records import Row
-from .sweep import run_many, run_one
+from .config import ANNEAL, Config
+from .rows import Row
+from .sweep import grid, run_many, run_one
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         for f in fields(Config):
             _add_option(run, f.name, hints[f.name], f.default, f.metadata)
+        run.add_argument("--anneal", choices=ANNEAL, help=argparse.SUPPRESS)  # first release
         run.add_argument("--out", type=_folder, required=True, help=out)
     run.add_argument(
         "--grid",
@@ -122,7 +123,12 @@ def _add_option(
 
 
 def _fields(options: argparse.Namespace) -> dict[str, Any]:
-    return {f.name: getattr(options, f.name) for f in fields(Config)}
+    found = {f.name: getattr(options, f.name) for f in fields(Config)}
+    if options.anneal is not None:
+        found["level_schedule"], found["last_schedule"] = ANNEAL[options.anneal]
+        now = "--level-schedule {} --last-schedule {}".format(*ANNEAL[options.anneal])
+        print(f"infcop_lite: --anneal {options.anneal} is now {now}", file=sys.stderr)
+    return found
 
 
 def _run(options: argparse.Namespace, command: str) -> None:

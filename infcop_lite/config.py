@@ -1,31 +1,28 @@
 """Everything that decides a run: one frozen dataclass, which is also the command line."""
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field, fields
 from typing import Any, get_type_hints
 
 import numpy as np
 
+from . import _moved
 from .masks import SCOPES
-from .stopping import (
-    AnyOf,
-    FixedEpochs,
-    FlowConsistency,
-    MaskStability,
-    Patience,
-    ReachAccuracy,
-    ReachLoss,
-    Rule,
-    SmallGradient,
-)
-from .train import OPTIMIZERS
+from .stopping import RULES, AnyOf, Rule
+from .train import OPTIMIZERS, SCHEDULES
 
-STOPS = tuple(
-    "budget accuracy information gradient small-gradient mask patience twice-loss loss".split()
-)
+STOPS = tuple(RULES)
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
+REFERENCES = ("warmup", "trained")
+OBJECTS = ("stop", "rewind", "augment")  # fields that also take a rule or a function of one's own
+#: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
+ANNEAL = {
+    "never": ("constant", "constant"),
+    "last": ("constant", "linear"),
+    "always": ("linear", "linear"),
+}
 
 
 def _option(default: Any, help: str, **limits: Any) -> Any:
@@ -38,6 +35,12 @@ class Config:
     """Everything that decides a run; two runs with equal configs give equal rows (T5.4-T5.5).
 
     Source: the fields are the command line's options; ``python -m infcop_lite run --help``.
+
+    Some fields also take an object of your own: ``stop`` a rule; ``rewind`` a function
+    (level, snapshot, weights now, masks) -> `level.Start`; ``augment`` a function
+    (batch, generator) -> batch, which draws from that generator alone. "none" with a level schedule
+    is learning-rate rewinding (Renda et al. 2020, arXiv:2003.02389), with a linear one budgeted
+    pruning (Zimmer et al. 2023, arXiv:2111.00843).
 
     Raises:
         ValueError: a field of the wrong type or out of its range, in one line.
@@ -74,7 +77,7 @@ class Config:
         "warmup",
         "whose flow, accuracy and loss to compare with: the warm-up snapshot or the trained dense"
         " net",
-        choices=("warmup", "trained"),
+        choices=REFERENCES,
     )
     levels: int = _option(10, "number of prunings, at most", least=0)
     final_density: float | None = _option(
@@ -92,10 +95,30 @@ class Config:
     final_epochs: float | None = _option(
         None, "epochs at the final density; as many as --epochs unless given", least=0, below=1e9
     )
-    anneal: str = _option(
-        "never",
-        "lower lr to zero, linearly, over the budget of the last level or of all",
-        choices=("never", "last", "always"),
+    dense_epochs: float = _option(
+        0.0,
+        "epochs of dense training that follow the warm-up under its schedule, in place of level 0;"
+        " the snapshot is taken between",
+        least=0,
+        below=1e9,
+    )
+    rewind: str | Callable[..., Any] = _option(  # noqa: RUF009
+        "weights",
+        "what a pruned level begins with: the snapshot's weights, or none, those it has",
+        choices=("weights", "none"),
+    )
+    schedule: str = _option(
+        "constant",
+        "learning rate of the warm-up and the dense training, over both",
+        choices=SCHEDULES,
+    )
+    level_schedule: str = _option(
+        "constant",
+        "learning rate of a level, over the epochs that its rule fixes beforehand, else the budget",
+        choices=SCHEDULES,
+    )
+    last_schedule: str = _option(
+        "constant", "learning rate of the last level, over its budget", choices=SCHEDULES
     )
     check_steps: int | None = _option(
         None, "check every so many steps; once an epoch unless given", above=0
@@ -110,17 +133,34 @@ class Config:
     monitor: bool = _option(True, "record the flow distance even if the rule does not read it")
     optimizer: str = _option("sgd", "optimiser", choices=OPTIMIZERS)
     batch_size: int = _option(128, "images per step", above=0)
-    lr: float = _option(0.05, "learning rate", above=0)
+    lr: float = _option(0.05, "learning rate, the largest of its schedule", above=0)
+    level_lr: float | None = _option(
+        None,
+        "learning rate of the levels, the largest of their schedule; as --lr unless given",
+        above=0,
+    )
     momentum: float = _option(0.9, "momentum of sgd", least=0, below=1)
     weight_decay: float = _option(5e-4, "L2 penalty", least=0)
+    label_smoothing: float = _option(
+        0.0, "fraction of each target that is spread over all classes", least=0, below=1
+    )
+    augment: str | Callable[..., Any] = _option(  # noqa: RUF009
+        "none",
+        "what is done to every training batch anew: none, or flips and shifts of two pixels",
+        choices=("none", "flip-shift"),
+    )
     seed: int = _option(0, "decides splits, initial weights and data order", least=0, below=2**63)
     threads: int | None = _option(
         None, "CPU threads; torch's choice unless given", above=0, below=1025
     )
     device: str = _option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    anneal: InitVar[str | None] = None  # of the first release
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, anneal: str | None) -> None:
         hints = get_type_hints(type(self))
+        if anneal is not None:
+            for name, value in _from_anneal(anneal).items():
+                object.__setattr__(self, name, value)
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, np.generic):  # a number out of a table: kept as Python's own
@@ -136,15 +176,31 @@ class Config:
         return self.epochs if self.final_epochs is None else self.final_epochs
 
 
+def _from_anneal(anneal: str) -> dict[str, str]:
+    if anneal not in ANNEAL:
+        raise ValueError(f"unknown anneal {anneal!r}; choose from {', '.join(ANNEAL)}")
+    found = dict(zip(("level_schedule", "last_schedule"), ANNEAL[anneal], strict=True))
+    instead = ", ".join(f"{name}={value!r}" for name, value in found.items())
+    message = f"anneal={anneal!r} is now {instead}; the old name goes with the next release"
+    warnings.warn(message, DeprecationWarning, stacklevel=4)
+    return found
+
+
 def _check_option(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     kinds = getattr(hint, "__args__", (hint,))
     allowed = (*kinds, int) if float in kinds else kinds
     if type(value) is int and abs(value) >= 2**63:
         raise ValueError(f"{name} must fit in 64 bits")
+    if name in OBJECTS and callable(value) and name != "stop":
+        if isinstance(value, type):
+            raise ValueError(f"{name} must be a name or a function, not the class {value.__name__}")
+        return
     if name != "stop" and (
         type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value))
     ):
-        wanted = " or ".join(k.__name__ for k in kinds if k is not type(None))
+        wanted = " or ".join(
+            getattr(k, "__name__", "function") for k in kinds if k is not type(None)
+        )
         raise ValueError(f"{name} must be a finite {wanted}, not {value!r}")
     if value is None:
         return
@@ -182,74 +238,12 @@ def stop_rule(config: Config, target: float, loss: float = 0.0) -> Rule:
         if unknown := sorted(map(str, reads - READS)):
             raise ValueError(f"the stop rule reads {', '.join(unknown)}, which is not measured")
         return config.stop
-    relative = not config.absolute
-    rules: dict[str, Rule] = {
-        "budget": FixedEpochs(config.epochs),
-        "accuracy": ReachAccuracy(target),
-        "loss": ReachLoss(loss),
-        "twice-loss": ReachLoss(loss, times=2),
-        "information": FlowConsistency("information", config.epsilon, relative),
-        "gradient": FlowConsistency("gradient", config.epsilon, relative),
-        "small-gradient": SmallGradient(config.epsilon),
-        "mask": MaskStability(config.epsilon, config.patience),
-        "patience": Patience(config.patience),
-    }
     names = config.stop.split("+")
     for name in names:
-        if name not in rules:
-            raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(STOPS)}")
-    return rules[names[0]] if len(names) == 1 else AnyOf(*(rules[name] for name in names))
+        if name not in RULES:
+            raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(RULES)}")
+    rules = [RULES[name](config, target, loss) for name in names]
+    return rules[0] if len(rules) == 1 else AnyOf(*rules)
 
 
-def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
-    """Return a config for each point of a grid, named after the point.
-
-    Source: the command line's ``--grid``.
-
-    Args:
-        options: fields of `Config` that all points share.
-        axes: each ``field=value,value,...``; the grid is their product.
-
-    Raises:
-        ValueError: an unknown field, a value that is not of its type or range, or one given twice.
-
-    >>> [(name, config.seed) for name, config in grid({"levels": 3}, ["seed=0,1"]).items()]
-    [('seed=0', 0), ('seed=1', 1)]
-    """
-    hints = get_type_hints(Config)
-    values: dict[str, list[Any]] = {}
-    for axis in axes:
-        name, equals, text = axis.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or name not in hints:
-            known = ", ".join(f.name for f in fields(Config))
-            raise ValueError(
-                f"a grid is field=value,value,... with a field of {known}; not {axis!r}"
-            )
-        if name in values:
-            raise ValueError(f"two grids for {name}; give all its values in one")
-        if options.get(name, getattr(Config, name)) != getattr(Config, name):
-            raise ValueError(f"{name} is given both as an option and in the grid {axis!r}")
-        values[name] = [_parse(name, word.strip(), hints[name]) for word in text.split(",")]
-        if len(set(values[name])) < len(values[name]):
-            raise ValueError(f"a value is given twice in the grid {axis!r}")
-    points = [
-        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
-    ]
-    return {
-        ",".join(f"{k}={v}" for k, v in point.items()): Config(**{**options, **point})
-        for point in points
-    }
-
-
-def _parse(name: str, word: str, hint: Any) -> Any:
-    kinds = getattr(hint, "__args__", (hint,))
-    words: dict[str, Any] = {"true": True, "false": False} if bool in kinds else {}
-    if type(None) in kinds:
-        words["none"] = None
-    if word.lower() in words:
-        return words[word.lower()]
-    try:
-        return next(kind for kind in kinds if kind in (int, float, str))(word)
-    except (ValueError, StopIteration):
-        raise ValueError(f"{word!r} is no value for {name}") from None
+__getattr__ = _moved.lookup("config", _moved.NAMES["config"])

@@ -1,14 +1,16 @@
-"""What is measured at the checks of a run: always the same probe, always the same references."""
+"""What is measured of a network: always on the same probe, when somebody first asks for it."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from time import process_time
 
 import torch
 from torch import Tensor, nn
 
 from .data import Split
-from .flows import collect_activations, flow_distance, gradient_flow, information_flow
+from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
 from .stopping import Check
 from .train import evaluate
@@ -16,38 +18,51 @@ from .train import evaluate
 NAN = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
-    """What was found on one network at one moment; as a reference, what others are held against.
+    """What was measured of one network at one moment; as a reference, what others are held against.
 
-    Source: ours.
+    It is filled by `Monitor.measure`, as far as somebody asks.
 
     Args:
         accuracy: on the validation data, in [0, 1].
         flows: flow name -> flow, one number per layer or pair of layers.
         loss: mean training loss over the steps before, in nats; as a reference infinite if there
             were none.
+        mask_distance: how much the next mask has changed, see `level.Trainer.mask_change`.
+        seconds: measurement -> processor seconds that it took, over all threads.
     """
 
-    accuracy: float
-    flows: dict[str, Tensor]
+    accuracy: float = NAN
+    flows: dict[str, Tensor] = field(default_factory=dict)
     loss: float = math.inf
+    mask_distance: float = NAN
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def restrict(self, what: Collection[str]) -> "Measured":
+        """Return the same without what somebody has not asked for.
+
+        Args:
+            what: of "accuracy", "mask", "information" and "gradient".
+
+        >>> Measured(0.9, {"gradient": torch.ones(2)}).restrict({"accuracy"}).flows
+        {}
+        """
+        return replace(
+            self,
+            accuracy=self.accuracy if "accuracy" in what else NAN,
+            flows={flow: vector for flow, vector in self.flows.items() if flow in what},
+            mask_distance=self.mask_distance if "mask" in what else NAN,
+        )
 
     def check(
-        self,
-        reference: "Measured | None" = None,
-        epoch: float = 0.0,
-        mask_distance: float = NAN,
-        level: int = 0,
+        self, reference: "Measured | None" = None, epoch: float = 0.0, level: int = 0
     ) -> Check:
         """Return the check that a stop rule sees.
-
-        Source: what a `Check` holds.
 
         Args:
             reference: what the flows are held against, if there is one yet.
             epoch: epochs trained in this level.
-            mask_distance: how much the next mask has changed.
             level: prunings so far.
 
         >>> now = Measured(0.9, {"information": torch.tensor([0.0, 3.0])})
@@ -63,7 +78,7 @@ class Measured:
             distances={k: flow_distance(self.flows[k], expected[k]) for k in common},
             reference_norms={k: expected[k].norm().item() for k in common},
             gradient_norm=NAN if gradient is None else gradient.norm().item(),
-            mask_distance=mask_distance,
+            mask_distance=self.mask_distance,
             level=level,
             train_loss=self.loss,
         )
@@ -72,7 +87,7 @@ class Measured:
 class Monitor:
     """Measures a network, always on the same probe and the same validation data.
 
-    Source: ours; one fixed probe makes the sampling error smaller near the reference (T2.6).
+    One fixed probe makes the sampling error smaller near the reference (T2.6).
 
     Args:
         model: the network; every measurement leaves it as found.
@@ -98,24 +113,49 @@ class Monitor:
         chosen = chosen.to(train.inputs.device)
         self.probe = train.inputs[chosen], train.targets[chosen]
 
-    def measure(self, masks: Masks, flows: Iterable[str] = (), loss: float = math.inf) -> Measured:
-        """Measure the accuracy, and the flows that are asked for, now.
-
-        Source: `train.evaluate`, `flows`.
+    def measure(
+        self,
+        what: Collection[str],
+        now: Measured,
+        masks: Masks,
+        mask_change: Callable[[], float] = lambda: NAN,
+    ) -> None:
+        """Measure what is asked for, as far as it is not there yet, and add it to ``now``.
 
         Args:
+            what: of "accuracy", "mask", "information" and "gradient".
+            now: of the network as it is.
             masks: the survivors, for the gradient flow.
-            flows: of "information" and "gradient".
-            loss: what the training said.
+            mask_change: measures how much the next mask has changed.
 
         Raises:
+            ValueError: a measurement that nobody knows.
             FloatingPointError: the network has diverged.
         """
-        accuracy = self.accuracy()  # first: it finds out whether the network has diverged
-        return Measured(accuracy, {name: self.flow(name, masks) for name in flows}, loss)
 
+        def measure_mask() -> None:
+            now.mask_distance = mask_change()
+
+        def measure_accuracy() -> None:
+            now.accuracy = self.accuracy()
+
+        def measure_flow(name: str) -> None:
+            now.flows[name] = self.flow(name, masks)
+
+        # accuracy first: it finds out whether the network has diverged
+        known: dict[str, Callable[[], None]] = {"accuracy": measure_accuracy, "mask": measure_mask}
+        known |= {name: partial(measure_flow, name) for name in FLOWS}
+        if unknown := sorted(set(what) - known.keys()):
+            raise ValueError(f"unknown measurement {unknown[0]!r}; choose from {', '.join(known)}")
+        for name in known:
+            if name in what and name not in now.seconds:
+                started = process_time()
+                known[name]()
+                now.seconds[name] = process_time() - started
+
+    @cached_property
     def has_flow(self) -> bool:
-        """Say whether there is an information flow: two layers or more that are called on samples.
+        """Whether there is an information flow: two layers or more that are called on samples.
 
         A layer alone has no flow to a next; see `flows.collect_activations` for others.
         """
@@ -133,16 +173,26 @@ class Monitor:
         return accuracy
 
     def flow(self, name: str, masks: Masks) -> Tensor:
-        """Return the flow of that name; the masks are for the gradient flow."""
+        """Return a flow, now.
+
+        Args:
+            name: "information" or "gradient".
+            masks: the survivors, for the gradient flow.
+
+        Raises:
+            ValueError: another name.
+        """
         if name == "information":
             return information_flow(collect_activations(self.model, self.probe[0]))
-        return gradient_flow(self.model, *self.probe, masks)
+        if name == "gradient":
+            return gradient_flow(self.model, *self.probe, masks)
+        raise ValueError(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
 
 
 def check_fit(model: nn.Module, *splits: Split | None) -> None:
     """Try a network on one input of each split, and see that it has a class for every target.
 
-    Source: ours; on a GPU a target beyond the last class would end the whole process.
+    On a GPU a target beyond the last class would end the whole process.
 
     Args:
         model: the network, left as found.

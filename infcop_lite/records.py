@@ -1,20 +1,18 @@
 """Rows <-> CSV, tensors, and config, versions and seconds as JSON. Every write is atomic.
 
-A run is a folder. ``run.json`` says what was run, ``rows.csv`` what came out,
-``network.safetensors`` holds the final network and its masks.
+A run is a folder. ``run.json`` says what was run, ``rows.csv`` what came out, ``provenance.jsonl``
+when and with what, a line for each start; ``network.safetensors`` holds the final network and its
+masks. One process at a time is at work there.
 """
 
 import csv
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +21,13 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
+from .ledger import STARTS, lock, replace, versions
+from .rows import Row, from_csv, to_csv
+
 # an unfinished run goes on from state.safetensors
 ROWS, RUN, STATE = "rows.csv", "run.json", "state"
-PACKAGES = ("infcop-lite", "torch", "torchvision", "numpy")
 # pandas before 3.1 may lose a float's last bits unless told not to; later ones must not be told
 EXACT = {"float_precision": "round_trip"} if pd.__version__ < "3.1" else {}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One check of one level. The last row of a run is the final network.
-
-    Source: rows.csv. Accuracies are in [0, 1], losses in nats; what was not measured is NaN.
-    ``test_accuracy`` is measured only where a level ends; nothing ever reads it but the reader.
-    ``flow_distance`` is that of the flow the rule reads, or of the information flow.
-    """
-
-    data: str
-    model: str
-    amount: str
-    scope: str
-    stop: str
-    epsilon: float
-    absolute: bool
-    seed: int
-    level: int
-    epoch: float
-    density: float
-    train_loss: float
-    validation_accuracy: float
-    test_accuracy: float
-    flow_distance: float
-    reference_norm: float
-    gradient_norm: float
-    mask_distance: float
-    stopped: bool
-    elapsed_s: float
 
 
 def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
@@ -95,7 +64,8 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
             raise ValueError(
                 f"{folder} already holds another run; it differs in {', '.join(sorted(differing))}"
             )
-        _tidy(folder, finished=held["finished"])
+        with suppress(OSError), lock(folder):  # nobody is at work there, and it may be written to
+            _tidy(folder, finished=held["finished"])
         return bool(held["finished"])
     if (folder / ROWS).exists():
         raise ValueError(f"{folder} holds a {ROWS} without a {RUN}; choose another folder")
@@ -133,11 +103,6 @@ def save(
     ([1.0], True)
     """
     folder = Path(folder)
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _blank_nan(v) for k, v in row.items()} for row in rows)
     if seconds is None:
         seconds = rows[-1].get("elapsed_s", 0.0) if rows else 0.0
     record = {
@@ -145,7 +110,7 @@ def save(
         "config": dict(config),
         "finished": finished,
         "seconds": seconds,
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": versions(),
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
@@ -153,11 +118,11 @@ def save(
             "accelerator": accelerator,
         },
     }
-    as_json = json.dumps(record, indent=2) + "\n"
+    as_json, as_csv = json.dumps(record, indent=2) + "\n", to_csv(rows)
     if not (folder / RUN).exists():  # claim a new folder first: rows without a record are refused
-        _replace(folder / RUN, json.dumps(record | {"finished": False}, indent=2) + "\n")
-    _replace(folder / ROWS, text.getvalue())
-    _replace(folder / RUN, as_json)
+        replace(folder / RUN, json.dumps(record | {"finished": False}, indent=2) + "\n")
+    replace(folder / ROWS, as_csv)
+    replace(folder / RUN, as_json)
     if finished:
         _tidy(folder, finished=True)
 
@@ -167,6 +132,7 @@ def save_tensors(
     name: str,
     tensors: Mapping[str, np.ndarray],
     config: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] = (),
     **numbers: float,
 ) -> None:
     """Write arrays and numbers of a run to one file, in one step.
@@ -178,6 +144,7 @@ def save_tensors(
         name: of the file, without its ending.
         tensors: array name -> array.
         config: as for `begin`; `read_tensors` compares.
+        rows: that belong to them, as for `save`: what is in one file cannot disagree.
         numbers: kept exactly, NaN included.
 
     Raises:
@@ -189,9 +156,10 @@ def save_tensors(
     ({'a': array([1., 1.])}, {'level': 3.0})
     """
     about = {"config": json.dumps(dict(config)), "numbers": json.dumps(numbers)}
-    about["sha256"] = _digest(tensors, about["numbers"])
+    about["rows"] = to_csv(rows)
+    about["sha256"] = _digest(tensors, about["numbers"] + about["rows"])
     in_order = {k: np.asarray(v, order="C") for k, v in tensors.items()}  # or it writes other bits
-    _replace(Path(folder) / f"{name}.safetensors", safetensors.numpy.save(in_order, about))
+    replace(Path(folder) / f"{name}.safetensors", safetensors.numpy.save(in_order, about))
 
 
 def read_tensors(
@@ -209,7 +177,25 @@ def read_tensors(
         FileNotFoundError: there is no such file.
         ValueError: a file that is cut off or damaged, or another run's.
     """
-    path = Path(folder) / f"{name}.safetensors"
+    tensors, numbers, _ = _read_tensors(Path(folder) / f"{name}.safetensors", config)
+    return tensors, numbers
+
+
+def rows_beside(folder: Path | str, name: str, config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows that `save_tensors` wrote into the same file, as text.
+
+    Args:
+        folder, name, config: as for `read_tensors`.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `read_tensors`.
+    """
+    return from_csv(_read_tensors(Path(folder) / f"{name}.safetensors", config)[2])
+
+
+def _read_tensors(
+    path: Path, config: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, float], str]:
     try:
         content = path.read_bytes()
         tensors = safetensors.numpy.load(content)
@@ -217,13 +203,14 @@ def read_tensors(
         about = json.loads(content[8 : 8 + length])["__metadata__"]
         numbers = {k: float(v) for k, v in json.loads(about["numbers"]).items()}
         held = json.loads(about["config"])
-        if about["sha256"] != _digest(tensors, about["numbers"]):
+        rows = str(about.get("rows", ""))  # the first release had none there
+        if about["sha256"] != _digest(tensors, about["numbers"] + rows):
             raise ValueError("a bit has changed")
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} is damaged; delete it to start the run anew") from None
     if held != dict(config):
         raise ValueError(f"{path} belongs to another run")
-    return tensors, numbers
+    return tensors, numbers, rows
 
 
 def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
@@ -244,7 +231,7 @@ def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
     if not {"level", "stopped"} <= set(table):
         raise ValueError(f"{Path(folder) / ROWS} does not hold the rows of a run")
     text = (Path(folder) / ROWS).read_text(encoding="utf-8")
-    earlier = [r for r in csv.DictReader(io.StringIO(text)) if int(r["level"]) < level]
+    earlier = [row for row in from_csv(text) if int(row["level"]) < level]
     ended = table.loc[table["stopped"].astype(bool), "level"].tolist() if len(table) else []
     if ended[:level] != list(range(level)):
         raise ValueError(f"{Path(folder) / ROWS} lacks rows of levels that are finished")
@@ -275,7 +262,9 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
     if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
         raise ValueError(f"{folder / ROWS} is damaged: it is cut off, or its rows differ in length")
-    table = pd.read_csv(io.StringIO(text), **EXACT)
+    words = [name for name, kind in Row.__annotations__.items() if kind is str]
+    table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str), **EXACT)
+    table = table.fillna(dict.fromkeys(set(words) & set(table), ""))
     for name, kind in Row.__annotations__.items():
         is_kind = pd.api.types.is_bool_dtype if kind is bool else pd.api.types.is_numeric_dtype
         if kind is not str and name in table and not is_kind(table[name]):
@@ -300,22 +289,11 @@ def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _digest(tensors: Mapping[str, np.ndarray], numbers: str) -> str:
-    digest = hashlib.sha256(numbers.encode("utf-8"))
+def _digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8"))
     for name in sorted(tensors):
         digest.update(name.encode("utf-8") + tensors[name].tobytes())
     return digest.hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _blank_nan(value: Any) -> Any:
-    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -331,21 +309,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _tidy(folder: Path, finished: bool) -> None:
     leftovers = [
-        file for name in (ROWS, RUN, "*.safetensors") for file in folder.glob(f".{name}.*")
+        file for name in (ROWS, RUN, STARTS, "*.safetensors") for file in folder.glob(f".{name}.*")
     ]
     for file in [*leftovers, *([folder / f"{STATE}.safetensors"] if finished else [])]:
         with suppress(OSError):  # a folder that may only be read can still be asked
             file.unlink()
-
-
-def _replace(path: Path, content: str | bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)  # never write through a link that was left there
-        with temporary.open("wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,50 +1,28 @@
 """One run in a folder: killed at any moment and started again, it goes on after its last level."""
 
-import hashlib
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from . import records
-from .masks import Masks
-from .records import Row
-from .train import accelerator
+from . import _moved, ledger, records
+from .compute import accelerator
+from .config import REFERENCES
+from .level import Start
+from .loop import State
+from .monitor import Measured
+from .rows import Row, parse
 
-PARTS = ("masks", "weights", "references")
+PARTS = {"masks", "weights", "snapshot", *(f"flows of {kind}" for kind in REFERENCES)}
 FINAL = "network"  # what a finished run ends with: network.safetensors
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a run stands between two levels: all that the next level depends on.
-
-    Source: ours; with it a killed run goes on as if nothing had happened.
-
-    Args:
-        level: the level to train next; one more than ``levels`` when the run is finished.
-        target: validation accuracy of the reference network; NaN before there is one.
-        elapsed_s: seconds spent so far.
-        masks: of that level; of the final network in a finished run.
-        weights: the state dict that is rewound to; that of the final network in a finished run.
-        references: flow name -> reference flow; none before there is a reference.
-        loss: training loss of the reference network; infinite before there is one.
-    """
-
-    level: int
-    target: float
-    elapsed_s: float
-    masks: Masks
-    weights: dict[str, Tensor]
-    references: dict[str, Tensor]
-    loss: float = math.inf
-
-
 Steps = Callable[[State | None, Callable[[State], None]], Iterator[Row]]
 
 
@@ -62,7 +40,7 @@ def resume(
 
     Args:
         steps: called with a state to go on from, or None, and with what keeps a state; it yields
-            the rows that are left, like `imp.run_imp`.
+            the rows that are left, like `loop.run`.
         settings: all that decides the run, JSON values only; ``levels`` is one of them.
         folder: for rows.csv, run.json and network.safetensors.
         command: the command line, for the record.
@@ -73,31 +51,60 @@ def resume(
 
     Raises:
         ValueError: the folder holds another run, or a damaged file; nothing is guessed at.
+        BlockingIOError: another process is at work there.
         OSError: a full disk or a read-only folder; what was there is intact.
 
     >>> import tempfile
     >>> resume(lambda state, keep: iter([]), {"levels": 1}, tempfile.mkdtemp())
     True
     """
-    if records.begin(folder, settings):
-        _final(settings, folder)  # without its network it is not finished
+    if _is_finished(folder, settings):
         return False
+    with ledger.lock(folder):
+        if _is_finished(folder, settings):  # by another process, between the two lines above
+            return False
+        _go_on(steps, settings, folder, command, report)
+    return True
+
+
+def _is_finished(folder: Path | str, settings: Mapping[str, Any]) -> bool:
+    if not records.begin(folder, settings):
+        return False
+    _final(settings, folder)  # without its network it is not finished
+    return True
+
+
+def _go_on(
+    steps: Steps,
+    settings: Mapping[str, Any],
+    folder: Path | str,
+    command: str,
+    report: Callable[[Row], None],
+) -> None:
     state = _read(folder, records.STATE, settings)
-    kept = records.rows_before(folder, state.level) if state else []
-    rows: list[dict[str, Any]] = [*kept]
-    saved_s = -math.inf
-    gpu = accelerator(settings.get("device", "cpu"))
+    rows: list[dict[str, Any]] = []
+    if state:  # what is in the state is whole, whatever became of rows.csv
+        rows += records.rows_beside(folder, records.STATE, settings)
+        ended = [int(row["level"]) for row in rows if row["stopped"] == "True"]
+        if ended != list(range(state.start.level)):
+            raise ValueError(f"the state in {folder} lacks rows of levels that are finished")
+    saved_s, gpu = -math.inf, accelerator(settings.get("device", "cpu"))
+    began_s, earlier = time.monotonic(), ledger.starts(folder)
+    first_level = {"first_level": state.start.level if state else 0}
+    about = first_level | about_start(settings.get("device", "cpu"), settings.get("threads"))
+
+    def note() -> None:
+        seconds = {"seconds": round(time.monotonic() - began_s, 3)}
+        ledger.note_start(folder, [*earlier, about | seconds])
 
     def keep(now: State) -> None:
-        parts = {part: getattr(now, part) for part in PARTS}
-        tensors = {
-            f"{p}/{k}": v.cpu().numpy() for p, named in parts.items() for k, v in named.items()
-        }
-        name = records.STATE if now.level <= settings["levels"] else FINAL
+        name = FINAL if now.finished else records.STATE
         if not rows:
             records.save(folder, settings, rows, command, accelerator=gpu)
-        scalars = {"level": now.level, "target": now.target, "loss": now.loss}
-        records.save_tensors(folder, name, tensors, settings, elapsed_s=now.elapsed_s, **scalars)
+        tensors, numbers = _pack(now)
+        kept = () if now.finished else rows
+        records.save_tensors(folder, name, tensors, settings, kept, **numbers)
+        note()
 
     for row in steps(state, keep):
         rows.append(asdict(row))
@@ -105,8 +112,49 @@ def resume(
             records.save(folder, settings, rows, command, accelerator=gpu)
             saved_s = time.monotonic()
         report(row)
+    note()
     records.save(folder, settings, rows, command, finished=True, accelerator=gpu)
-    return True
+
+
+def about_start(device: str, threads: int | None) -> dict[str, Any]:
+    """Return with what a run starts now, for its line of ``provenance.jsonl``.
+
+    Args:
+        device: as for `compute.choose_device`.
+        threads: CPU threads; torch's choice if None.
+
+    Returns:
+        When, versions, the device (a GPU by its name), the vector instructions of the CPU, which
+        decide the last bits as much as the versions do, threads, and the commit of this library.
+
+    >>> list(about_start("cpu", 1))
+    ['started', 'versions', 'device', 'instructions', 'threads', 'commit']
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": ledger.versions(),
+        "device": accelerator(device) or "cpu",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads or torch.get_num_threads(),
+        "commit": ledger.commit(),
+    }
+
+
+def _pack(state: State) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return the tensors and the numbers that a state is made of, by name."""
+    named: dict[str, Mapping[str, Tensor]] = {
+        "masks": state.start.masks,
+        "weights": state.start.weights,
+    }
+    numbers: dict[str, float] = {"level": state.start.level, "elapsed_s": state.elapsed_s}
+    if not state.finished:
+        if state.snapshot is not None and state.snapshot is not state.start.weights:
+            named["snapshot"] = state.snapshot
+        for kind, held in state.references.items():
+            named[f"flows of {kind}"] = held.flows
+            numbers |= {f"accuracy of {kind}": held.accuracy, f"loss of {kind}": held.loss}
+    tensors = {f"{p}/{k}": v.cpu().numpy() for p, part in named.items() for k, v in part.items()}
+    return tensors, numbers
 
 
 def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, list[Row]]:
@@ -122,11 +170,7 @@ def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, li
     """
     state = _final(settings, folder)
     num_levels = int(records.read(folder)[0]["level"].max()) + 1
-    kinds = Row.__annotations__
-    rows = [
-        Row(**{name: _parse(text, kinds[name]) for name, text in row.items()})
-        for row in records.rows_before(folder, num_levels)
-    ]
+    rows = [parse(row) for row in records.rows_before(folder, num_levels)]
     return state, rows
 
 
@@ -139,54 +183,36 @@ def _final(settings: Mapping[str, Any], folder: Path | str) -> State:
     return state
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Return a number that other tensors, names, types or shapes do not have, as hexadecimal text.
-
-    Source: SHA-256, FIPS 180-4.
-
-    Args:
-        tensors: name -> tensor; what may be trained and what may not differ, too.
-
-    Raises:
-        ValueError: a value that is no tensor, or of a type that no file of a run can hold.
-
-    >>> fingerprint({"a": torch.zeros(2)}) == fingerprint({"a": torch.zeros(3)})
-    False
-    """
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise ValueError(f"{name} is not a tensor; a run in a folder keeps tensors only")
-        try:
-            array = tensor.detach().cpu().contiguous().numpy()
-        except TypeError:
-            raise ValueError(f"{name} is of {tensor.dtype}, which a folder cannot hold") from None
-        about = f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad};"
-        digest.update(about.encode("utf-8"))
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def _read(folder: Path | str, name: str, settings: Mapping[str, Any]) -> State | None:
     try:
         arrays, numbers = records.read_tensors(folder, name, settings)
     except FileNotFoundError:
         return None
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, array in arrays.items():
+        part, _, key = key.partition("/")
+        parts[part][key] = torch.from_numpy(array)
     try:
-        for key, array in arrays.items():
-            part, _, key = key.partition("/")
-            parts[part][key] = torch.from_numpy(array)
         level, last = int(numbers["level"]), settings["levels"] + (name == FINAL)
-        if level != numbers["level"] or not 0 <= level <= last:
+        is_whole = level == numbers["level"] and 0 <= level <= last and parts["masks"]
+        if not is_whole or not parts.keys() <= PARTS:
             raise ValueError
-        target, seconds, loss = (numbers[name] for name in ("target", "elapsed_s", "loss"))
-        return State(level, target, seconds, loss=loss, **parts)
+        references = {
+            kind: Measured(
+                numbers[f"accuracy of {kind}"],
+                parts[f"flows of {kind}"],
+                numbers[f"loss of {kind}"],
+            )
+            for kind in REFERENCES
+            if f"accuracy of {kind}" in numbers
+        }
+        if not all(0 <= held.accuracy <= 1 for held in references.values()):
+            raise ValueError
+        start = Start(level, parts["masks"], parts["weights"])
+        snapshot = parts["snapshot"] or None
+        return State(start, snapshot, references, numbers["elapsed_s"], name == FINAL)
     except (KeyError, ValueError, TypeError):
         raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None
 
 
-def _parse(text: str, kind: Any) -> Any:
-    if kind is bool:
-        return text == "True"
-    return kind(text or "nan") if kind is float else kind(text)
+__getattr__ = _moved.lookup("resuming", _moved.NAMES["resuming"])

@@ -1,14 +1,14 @@
 """When a level may stop training: small frozen rules with one method.
 
 A rule looks at the checks of the current level and answers yes or no. It never trains or measures;
-`imp` measures what a rule says it reads (`reads`), and ends every level at its budget anyway.
+the loop measures what a rule says it reads (`reads`), and ends every level at its budget anyway.
 All numbers come from training and validation data, never from the test set.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 NAN = float("nan")
 
@@ -45,7 +45,8 @@ class Check:
 class Rule(Protocol):
     """What every stop rule offers; any object with these two members will do.
 
-    Source: ours; the rules below are the paper's, its competitors and its controls.
+    A rule may also have a ``kind``, one word for the rows, else it is of kind "own"; and a method
+    ``length(level)`` if it knows beforehand after how many epochs a level ends.
     """
 
     @property
@@ -88,11 +89,16 @@ class FixedEpochs:
     """
 
     n: float
+    kind = "constant"
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
         if not 0 <= self.n < math.inf:
             raise ValueError(f"n must be a number of epochs, not {self.n}")
+
+    def length(self, level: int) -> float:
+        """Return the epochs of a level, known beforehand."""
+        return self.n
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether n epochs are done."""
@@ -115,6 +121,7 @@ class Schedule:
     """
 
     epochs: tuple[float, ...]
+    kind = "schedule"
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
@@ -122,10 +129,13 @@ class Schedule:
         if not self.epochs or not all(0 <= n < math.inf for n in self.epochs):
             raise ValueError(f"epochs must be numbers of epochs, not {self.epochs}")
 
+    def length(self, level: int) -> float:
+        """Return the epochs of a level, known beforehand."""
+        return self.epochs[min(level, len(self.epochs) - 1)]
+
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the epochs of this level are done."""
-        last = checks[-1]
-        return last.epoch >= self.epochs[min(last.level, len(self.epochs) - 1)]
+        return checks[-1].epoch >= self.length(checks[-1].level)
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,7 @@ class ReachAccuracy:
     """
 
     target: float
+    kind = "accuracy"
     reads = frozenset({"accuracy"})
 
     def __post_init__(self) -> None:
@@ -172,6 +183,7 @@ class ReachLoss:
 
     target: float
     times: float = 1.0
+    kind = "loss"
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
@@ -209,6 +221,7 @@ class FlowConsistency:
     flow: str
     epsilon: float
     relative: bool = True
+    kind = "flow"
 
     def __post_init__(self) -> None:
         if self.flow not in ("information", "gradient"):
@@ -241,6 +254,7 @@ class SmallGradient:
     """
 
     epsilon: float
+    kind = "gradient"
     reads = frozenset({"gradient"})
 
     def __post_init__(self) -> None:
@@ -268,6 +282,7 @@ class MaskStability:
 
     epsilon: float
     patience: int = 1
+    kind = "mask"
     reads = frozenset({"mask"})
 
     def __post_init__(self) -> None:
@@ -294,6 +309,7 @@ class Patience:
     """
 
     patience: int
+    kind = "patience"
     reads = frozenset({"accuracy"})
 
     def __post_init__(self) -> None:
@@ -322,6 +338,7 @@ class AnyOf:
     """
 
     rules: tuple[Rule, ...]
+    kind = "any"
 
     def __init__(self, *rules: Rule) -> None:
         if not rules:
@@ -338,3 +355,22 @@ class AnyOf:
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether any rule stops."""
         return any(rule.stop(checks) for rule in self.rules)
+
+
+#: Name -> rule, made of the settings of a `config.Config` and of the reference network's validation
+#: accuracy and training loss.
+RULES: dict[str, Callable[[Any, float, float], Rule]] = {
+    "budget": lambda c, accuracy, loss: FixedEpochs(c.epochs),
+    "accuracy": lambda c, accuracy, loss: ReachAccuracy(accuracy),
+    "information": lambda c, accuracy, loss: _consistency("information", c),
+    "gradient": lambda c, accuracy, loss: _consistency("gradient", c),
+    "small-gradient": lambda c, accuracy, loss: SmallGradient(c.epsilon),
+    "mask": lambda c, accuracy, loss: MaskStability(c.epsilon, c.patience),
+    "patience": lambda c, accuracy, loss: Patience(c.patience),
+    "twice-loss": lambda c, accuracy, loss: ReachLoss(loss, times=2),
+    "loss": lambda c, accuracy, loss: ReachLoss(loss),
+}
+
+
+def _consistency(flow: str, settings: Any) -> Rule:
+    return FlowConsistency(flow, settings.epsilon, relative=not settings.absolute)

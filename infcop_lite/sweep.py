@@ -1,5 +1,6 @@
 """Runs into folders: one run that goes on where it was killed, or many side by side."""
 
+import itertools
 import multiprocessing
 import os
 import re
@@ -9,16 +10,18 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from . import records
 from .config import Config
-from .imp import Row, run_imp
+from .identity import identity
+from .loop import run
 from .resuming import resume
+from .rows import Row
 
 DIED = "its worker died twice; the same sweep started again goes on after its last finished level"
 Job = tuple[str, Config, Path, str]  # name, config, folder, command
@@ -34,7 +37,7 @@ def run_one(
 ) -> bool:
     """Run a config into a folder; a run that was interrupted there goes on after its last level.
 
-    Source: ours; `resuming.resume` with the levels of `imp.run_imp`.
+    Source: ours; `resuming.resume` with the levels of `loop.run`.
 
     Args:
         config: what to run.
@@ -53,7 +56,7 @@ def run_one(
     >>> records.read(folder)[0]["density"].round(2).tolist()
     [1.0, 0.8]
     """
-    return resume(partial(run_imp, config), asdict(config), folder, command, report)
+    return resume(partial(run, config), identity(config), folder, command, report)
 
 
 def run_many(
@@ -128,7 +131,7 @@ def run_many(
 
 def _is_finished(job: Job) -> bool:
     _, config, folder, _ = job
-    return records.begin(folder, asdict(config))
+    return records.begin(folder, identity(config))
 
 
 def _work(job: Job) -> str:
@@ -231,3 +234,57 @@ def _on_dask(jobs: Sequence[Job], scheduler: str) -> Iterator[tuple[Job, str]]:
             except Exception as error:  # of the cluster: too many dead workers, no package there
                 problem = " ".join(f"{type(error).__name__}: {error}".split())
             yield futures[future], problem
+
+
+def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
+    """Return a config for each point of a grid, named after the point.
+
+    Source: the command line's ``--grid``.
+
+    Args:
+        options: fields of `Config` that all points share.
+        axes: each ``field=value,value,...``; the grid is their product.
+
+    Raises:
+        ValueError: an unknown field, a value that is not of its type or range, or one given twice.
+
+    >>> [(name, config.seed) for name, config in grid({"levels": 3}, ["seed=0,1"]).items()]
+    [('seed=0', 0), ('seed=1', 1)]
+    """
+    hints = get_type_hints(Config)
+    values: dict[str, list[Any]] = {}
+    for axis in axes:
+        name, equals, text = axis.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in hints:
+            known = ", ".join(f.name for f in fields(Config))
+            raise ValueError(
+                f"a grid is field=value,value,... with a field of {known}; not {axis!r}"
+            )
+        if name in values:
+            raise ValueError(f"two grids for {name}; give all its values in one")
+        if options.get(name, getattr(Config, name)) != getattr(Config, name):
+            raise ValueError(f"{name} is given both as an option and in the grid {axis!r}")
+        values[name] = [_read(name, word.strip(), hints[name]) for word in text.split(",")]
+        if len(set(values[name])) < len(values[name]):
+            raise ValueError(f"a value is given twice in the grid {axis!r}")
+    points = [
+        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
+    ]
+    return {
+        ",".join(f"{k}={v}" for k, v in point.items()): Config(**{**options, **point})
+        for point in points
+    }
+
+
+def _read(name: str, word: str, hint: Any) -> Any:
+    kinds = getattr(hint, "__args__", (hint,))
+    words: dict[str, Any] = {"true": True, "false": False} if bool in kinds else {}
+    if type(None) in kinds:
+        words["none"] = None
+    if word.lower() in words:
+        return words[word.lower()]
+    try:
+        return next(kind for kind in kinds if kind in (int, float, str))(word)
+    except (ValueError, StopIteration):
+        raise ValueError(f"{word!r} is no value for {name}") from None

@@ -1,71 +1,20 @@
-"""Masked training and evaluation. Knows nothing of levels."""
+"""Masked steps, evaluation, optimisers, learning-rate schedules, check times. Knows no levels."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, count, islice
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler
 
+from . import _moved
 from .masks import Masks, apply_masks, prunable
 
 OPTIMIZERS = ("sgd", "adam")
-
-
-def choose_device(name: str) -> str:
-    """Return the device to compute on.
-
-    Source: torch.cuda.
-
-    Args:
-        name: "cpu", "cuda", or "auto": cuda where there is one.
-
-    Raises:
-        ValueError: cuda is asked for and there is none.
-
-    >>> choose_device("cpu")
-    'cpu'
-    """
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and auto == "cpu":
-        raise ValueError("device is cuda, but there is none here; choose cpu or auto")
-    return auto if name == "auto" else name
-
-
-def accelerator(device: str) -> str | None:
-    """Return the name of the GPU that a device stands for; None on a CPU.
-
-    Source: torch.cuda.
-
-    Args:
-        device: as for `choose_device`.
-
-    Raises:
-        ValueError: cuda is asked for and there is none.
-
-    >>> accelerator("cpu") is None
-    True
-    """
-    return torch.cuda.get_device_name() if choose_device(device) == "cuda" else None
-
-
-def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
-    """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
-
-    Source: torch's memory formats; names, shapes, indices and the state dict do not change.
-
-    Args:
-        model: the network, changed in place; its activations follow the layout of its weights.
-        memory_format: torch.contiguous_format takes it back.
-
-    >>> conv = nn.Conv2d(2, 2, 3); lay_out(conv)
-    >>> conv.weight.is_contiguous(memory_format=torch.channels_last)
-    True
-    """
-    for weight in model.parameters():
-        if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=memory_format)
+SCHEDULES = ("constant", "linear", "triangular", "cosine")
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @contextmanager
@@ -91,27 +40,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-
-
-@contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Compute on so many CPU threads, and afterwards on as many as before.
-
-    Source: torch.set_num_threads.
-
-    Args:
-        number: of threads; as many as before if None.
-
-    >>> with threads(1):
-    ...     torch.get_num_threads()
-    1
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def make_optimizer(
@@ -146,6 +74,48 @@ def make_optimizer(
     if name == "adam":
         return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     raise ValueError(f"unknown optimizer {name!r}; choose from {', '.join(OPTIMIZERS)}")
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, name: str, num_steps: int
+) -> LRScheduler | None:
+    """Return the schedule of a learning rate over some steps; None where it stays what it is.
+
+    Source: torch.optim.lr_scheduler. Budgeted training falls linearly to zero (Li, Yumer & Ramanan
+    2020, arXiv:1905.04753).
+
+    Args:
+        optimizer: its present learning rate is the largest of the schedule.
+        name: "constant"; "linear" or "cosine": from there to 0; "triangular": up to there over the
+            first fifth of the steps, then linearly to 0.
+        num_steps: over which it is spread.
+
+    Raises:
+        ValueError: an unknown name.
+
+    >>> sgd = make_optimizer(nn.Linear(1, 1), "sgd", 1.0, 0.9, 0.0)
+    >>> schedule, rates = make_schedule(sgd, "triangular", 5), []
+    >>> for _ in range(5):
+    ...     rates.append(round(sgd.param_groups[0]["lr"], 2)); sgd.step(); schedule.step()
+    >>> rates
+    [0.5, 1.0, 0.75, 0.5, 0.25]
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"unknown schedule {name!r}; choose from {', '.join(SCHEDULES)}")
+    if name == "constant":
+        return None
+    if name == "linear":
+        return LinearLR(optimizer, 1.0, 0.0, num_steps)
+    if name == "cosine":
+        return CosineAnnealingLR(optimizer, max(1, num_steps))
+    peak = num_steps // 5
+
+    def triangle(step: int) -> float:
+        if step <= peak:
+            return (step + 1) / (peak + 1)
+        return max(0.0, (num_steps - step) / (num_steps - peak))
+
+    return LambdaLR(optimizer, triangle)
 
 
 def shuffled_batches(
@@ -186,12 +156,20 @@ def check_times(first: int, budget: int, spacing: str = "even") -> Iterator[int]
     >>> list(check_times(10, 75)), list(check_times(10, 75, "doubling"))
     ([0, 10, 20, 30, 40, 50, 60, 70, 75], [0, 10, 20, 30, 40, 60, 75])
     """
-    doubling = chain([1], chain.from_iterable((2**n, 3 * 2 ** (n - 1)) for n in count(1)))
-    for multiple in chain([0], doubling if spacing == "doubling" else count(1)):
-        if first * multiple >= budget:
-            break
-        yield first * multiple
+    multiples = _doubling() if spacing == "doubling" else count(1)
+    due = 0
+    while due < budget:
+        yield due
+        due = first * next(multiples)
     yield budget
+
+
+def _doubling() -> Iterator[int]:
+    """Yield 1, 2, 3, 4, 6, 8, 12, 16, ...: two for each doubling."""
+    yield 1
+    for n in count():
+        yield 2 ** (n + 1)
+        yield 3 * 2**n
 
 
 def train_steps(
@@ -202,7 +180,9 @@ def train_steps(
     masks: Masks,
     batches: Iterator[Tensor],
     num_steps: int,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    scheduler: LRScheduler | None = None,
+    label_smoothing: float = 0.0,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> float:
     """Train for some steps; removed weights are exactly zero after every one of them.
 
@@ -217,9 +197,11 @@ def train_steps(
         batches: index batches, for example `shuffled_batches`.
         num_steps: optimiser steps to take, >= 1.
         scheduler: of the optimiser's learning rate, told after every step.
+        label_smoothing: of the cross-entropy, in [0, 1): Szegedy et al. 2016, arXiv:1512.00567.
+        augment: called with the inputs of each batch, returns what is trained on instead.
 
     Returns:
-        The mean loss over these steps, in nats.
+        The mean loss over these steps, in nats; with label smoothing, that loss.
 
     Raises:
         ValueError: masks that do not fit the model, fewer than num_steps batches, or no parameter
@@ -250,13 +232,14 @@ def train_steps(
     for batch in islice(batches, num_steps):
         steps += 1
         index = batch.to(inputs.device)
-        logits = model(inputs.index_select(0, index))
+        samples = inputs.index_select(0, index)
+        logits = model(samples if augment is None else augment(samples))
         if not isinstance(logits, Tensor):
             raise ValueError(
                 f"in training mode the model returns {type(logits).__name__}, not one tensor;"
                 " switch auxiliary outputs off"
             )
-        loss = nn.functional.cross_entropy(logits, targets[index])
+        loss = nn.functional.cross_entropy(logits, targets[index], label_smoothing=label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -318,3 +301,6 @@ def evaluate(
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(inputs), correct.item() / len(inputs)
+
+
+__getattr__ = _moved.lookup("train", _moved.NAMES["train"])

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ import pytest
 from infcop_lite import __main__ as command_line
 from infcop_lite import data, records, sweep
 from infcop_lite.config import STOPS, Config
-from infcop_lite.imp import run_imp
+from infcop_lite.identity import identity
+from infcop_lite.loop import run_imp
+from infcop_lite.rows import SECONDS
 
 ROOT = Path(__file__).parents[1]
 FAST = "--subset 200 --batch-size 18 --levels 2 --epochs 2 --warmup-epochs 1 --probe-size 100"
@@ -69,7 +71,9 @@ def in_a_process(*words):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    """What a run has left: name -> bytes; the lock holds nothing."""
+    files = [path for path in Path(folder).iterdir() if path.name != ".lock"]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def refused(result):
@@ -159,19 +163,34 @@ def test_numbers_are_read_as_the_type_of_their_field(out):
 # --- a run -------------------------------------------------------------------------------------
 
 
+def test_anneal_of_the_first_release_still_works_and_says_what_it_is_now(call, out):
+    code, _, stderr = call(f"run {FAST} --anneal last --out {out}")
+    assert code == 0
+    line = "infcop_lite: --anneal last is now --level-schedule constant --last-schedule linear"
+    assert line in stderr.splitlines()
+    config = replace(FAST_CONFIG, last_schedule="linear")
+    assert records.read(out)[1]["config"] == identity(config)
+    assert "--anneal" not in call("run --help")[1]
+
+
 def test_a_run_leaves_the_rows_that_the_library_gives(call, out):
     code, _, _ = call(f"run {FAST} --out {out}")
     assert code == 0
-    assert sorted(contents(out)) == ["network.safetensors", "rows.csv", "run.json"]
+    assert sorted(contents(out)) == [
+        "network.safetensors",
+        "provenance.jsonl",
+        "rows.csv",
+        "run.json",
+    ]
     table, record = records.read(out)
     expected = [asdict(row) for row in run_imp(FAST_CONFIG)]
     for found, row in zip(table.to_dict("records"), expected, strict=True):
-        for name in row.keys() - {"elapsed_s"}:
+        for name in row.keys() - {*SECONDS}:
             if isinstance(row[name], float) and math.isnan(row[name]):
                 assert math.isnan(found[name]), name
             else:
                 assert found[name] == row[name], name
-    assert record["config"] == asdict(FAST_CONFIG)
+    assert record["config"] == identity(FAST_CONFIG)
     assert record["finished"] is True
 
 
@@ -231,7 +250,7 @@ def test_rows_are_on_disk_while_the_run_goes_on(out, monkeypatch, call):
                 table, record = records.read(out)
                 seen.append((int(table["level"].max()), record["finished"]))
 
-    monkeypatch.setattr(sweep, "run_imp", watched)
+    monkeypatch.setattr(sweep, "run", watched)
     assert call(f"run {FAST} --out {out}")[0] == 0
     assert seen == [(0, False), (1, False), (2, False)]
 
@@ -239,7 +258,7 @@ def test_rows_are_on_disk_while_the_run_goes_on(out, monkeypatch, call):
 def test_a_finished_run_is_not_run_again(call, out, monkeypatch):
     _, first, _ = call(f"run {FAST} --out {out}")
     before = contents(out)
-    monkeypatch.setattr(sweep, "run_imp", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("it ran again"))
     code, second, _ = call(f"run {FAST} --out {out}")
     assert code == 0
     assert "already holds this run, finished" in second.splitlines()[0]
@@ -255,7 +274,7 @@ def test_an_interrupted_run_says_so_keeps_its_rows_and_can_be_run_again(call, ou
             yield row
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "run_imp", interrupted)
+        patch.setattr(sweep, "run", interrupted)
         code, stdout, stderr = call(f"run {FAST} --out {out}")
     assert code == 130
     assert stdout == ""
@@ -447,7 +466,7 @@ def test_an_error_of_several_lines_is_told_in_one(call, out, monkeypatch):
         raise ValueError("the first line\n  and the second")
         yield
 
-    monkeypatch.setattr(sweep, "run_imp", broken)
+    monkeypatch.setattr(sweep, "run", broken)
     line = refused(call(f"run {FAST} --out {out}"))
     assert line == "infcop_lite: error: the first line and the second\n"
 
@@ -457,7 +476,7 @@ def test_a_defect_of_ours_is_not_hidden(out, monkeypatch):
         raise AssertionError("a defect")
         yield
 
-    monkeypatch.setattr(sweep, "run_imp", broken)
+    monkeypatch.setattr(sweep, "run", broken)
     with pytest.raises(AssertionError, match="a defect"):
         command_line.main(["run", "--out", str(out)])
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from infcop_lite import compare as module
-from infcop_lite.compare import compare
+from infcop_lite import loop
 from infcop_lite.config import Config
-from infcop_lite.imp import run_imp
-from infcop_lite.run import Run
+from infcop_lite.level import Trainer
+from infcop_lite.loop import compare, run_imp
 from infcop_lite.stopping import FixedEpochs, Schedule
 
 BASE = Config(
@@ -22,7 +21,7 @@ BASE = Config(
     final_epochs=2,
     warmup_epochs=1,
     check_steps=1,
-    anneal="last",
+    last_schedule="linear",
     threads=1,
     monitor=False,
 )
@@ -65,13 +64,13 @@ def test_each_rule_comes_to_what_it_comes_to_alone(spacing):
 
 def test_levels_that_begin_alike_are_trained_once(monkeypatch):
     trained = []
-    original = Run.train_level
+    original = Trainer.train_level
 
-    def counted(self, level, is_last=False):
+    def counted(self, level, *rest):
         trained.append(level)
-        return original(self, level, is_last)
+        return original(self, level, *rest)
 
-    monkeypatch.setattr(Run, "train_level", counted)
+    monkeypatch.setattr(Trainer, "train_level", counted)
     results = list(compare(configs(), "full"))
     paths = [tuple(s.epoch for s in r.stops if s.stopped) for r in results]
     for level in range(len(paths[0])):
@@ -144,4 +143,4 @@ def test_configs_that_differ_in_more_than_the_rule_are_refused():
 
 
 def test_what_may_differ_are_fields_of_a_config():
-    assert set(module.MAY_DIFFER) <= set(Config.__dataclass_fields__)
+    assert set(loop.MAY_DIFFER) <= set(Config.__dataclass_fields__)

@@ -7,7 +7,6 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from infcop_lite import imp
 from infcop_lite.config import STOPS, Config, stop_rule
 from infcop_lite.stopping import (
     AnyOf,
@@ -25,10 +24,11 @@ WHOLE = ["subset", "patience", "levels", "check_steps", "probe_size", "batch_siz
 WHOLE += ["threads"]
 REAL = ["fraction", "p", "q", "eta", "gamma", "beta", "epsilon", "epochs", "warmup_epochs"]
 REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
+REAL += ["dense_epochs", "level_lr", "label_smoothing"]
 TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
-TEXT += ["anneal", "spacing"]
+TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment"]
 FLAGS = ["absolute", "monitor"]
-OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads"}
+OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads", "level_lr"}
 
 # Just inside and just outside of every range; None where the type alone sets no such bound.
 TINY = sys.float_info.min
@@ -47,6 +47,9 @@ RANGES = {
     "epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
     "warmup_epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
     "final_epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
+    "dense_epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
+    "level_lr": ([TINY, 1e300], [0.0, -1.0]),
+    "label_smoothing": ([0.0, BELOW_ONE], [1.0, -TINY]),
     "final_density": ([TINY, BELOW_ONE], [0.0, 1.0, -0.1]),
     "check_steps": ([1, 10**6], [0, -1]),
     "probe_size": ([2, 10**9], [1, 0, -1]),
@@ -80,10 +83,6 @@ def test_the_defaults_are_a_valid_config():
 def test_a_config_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         Config().seed = 1
-
-
-def test_the_config_of_imp_is_this_one():
-    assert imp.Config is Config
 
 
 @pytest.mark.parametrize(("name", "value"), INSIDE)

@@ -1,7 +1,7 @@
 """The tables of the experiments: what is there is kept, what is missing is run, and on what."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import experiments
 import pandas as pd
@@ -9,10 +9,12 @@ import pytest
 
 from infcop_lite import evidence, records
 from infcop_lite.config import Config
+from infcop_lite.identity import identity
+from infcop_lite.rows import SECONDS
 from infcop_lite.stopping import FixedEpochs
 
 TINY = {"data": "digits", "model": "mlp", "subset": 100, "fraction": 0.5, "levels": 2, "epochs": 1}
-TINY |= {"warmup_epochs": 1, "probe_size": 20, "anneal": "last"}
+TINY |= {"warmup_epochs": 1, "probe_size": 20, "last_schedule": "linear"}
 RULES = {"k = 0": {"stop": FixedEpochs(0)}, "accuracy": {"stop": "accuracy"}}
 
 
@@ -61,7 +63,7 @@ def test_without_its_masks_full_retraining_is_run_again_only_for_rules_that_need
     assert (folder / "full.safetensors").exists()
     rows = records.read(folder)[0]
     assert not rows.duplicated(["rule", "level", "epoch"]).any()
-    unmeasured = ["train_s", "measure_s"]
+    unmeasured = [*SECONDS]
     of_full = [table.query("rule == 'full'").drop(columns=unmeasured) for table in (before, rows)]
     pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in of_full))
 
@@ -101,7 +103,7 @@ def test_a_folder_begun_on_a_gpu_may_be_completed_here_and_its_rows_say_so(folde
     (folder / "rows.csv").write_text(table.to_csv(index=False))
     (folder / "full.safetensors").unlink()
     settings = record["config"]
-    assert experiments.settings_of(folder, Config(**TINY)) == asdict(
+    assert experiments.settings_of(folder, Config(**TINY)) == identity(
         replace(Config(**TINY), device="cuda")
     )
     offer(monkeypatch, "k = 0", "accuracy")

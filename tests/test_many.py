@@ -18,7 +18,8 @@ from test_sweep import assert_same_outcome
 
 from infcop_lite import __main__ as command_line
 from infcop_lite import records, sweep
-from infcop_lite.config import Config, grid
+from infcop_lite.config import Config
+from infcop_lite.sweep import grid
 
 ROOT = Path(__file__).parents[1]
 TINY = Config(subset=200, levels=2, fraction=0.5, epochs=1, warmup_epochs=1, probe_size=50)

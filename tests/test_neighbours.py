@@ -7,8 +7,7 @@ import neighbours
 import pytest
 import torch
 
-from infcop_lite import records, run_imp
-from infcop_lite import run as run_module
+from infcop_lite import level, records, run_imp
 from infcop_lite.config import Config
 from infcop_lite.masks import density, prunable
 from infcop_lite.stopping import FixedEpochs
@@ -21,7 +20,7 @@ TINY = Config(
     epochs=2,
     warmup_epochs=1,
     check_steps=1,
-    anneal="last",
+    last_schedule="linear",
     spacing="doubling",
     threads=1,
     monitor=False,
@@ -44,13 +43,13 @@ def trial(name, config=TINY):
 
 def trained_masks(name, monkeypatch, config=TINY):
     """The masks of every stretch of training, in order, and the trial that they led to."""
-    seen, original = [], run_module.train_steps
+    seen, original = [], level.train_steps
 
     def train_steps(model, optimizer, x, y, masks, *rest):
         seen.append(masks)
         return original(model, optimizer, x, y, masks, *rest)
 
-    monkeypatch.setattr(run_module, "train_steps", train_steps)
+    monkeypatch.setattr(level, "train_steps", train_steps)
     return trial(name, config), seen
 
 
@@ -99,8 +98,8 @@ def test_one_shot_with_no_epochs_to_spend_is_the_loop_without_retraining():
 def test_rounding_to_32_bits_is_the_loop_with_one_epoch_per_level():
     *_, last = run_imp(replace(TINY, stop=FixedEpochs(1), check_steps=3))
     finished = neighbours.quantised(TINY, bits=32, jointly=False)
-    assert finished.run.test_accuracy() == last.test_accuracy
-    assert density(finished.run.masks) == last.density
+    assert finished.trainer.test_accuracy() == last.test_accuracy
+    assert density(finished.trainer.masks) == last.density
 
 
 def test_gradual_pruning_never_gives_a_weight_back(monkeypatch):
@@ -116,14 +115,14 @@ def test_cyclical_pruning_gives_weights_back_and_some_of_them_stay(monkeypatch):
     assert len(restarts) == neighbours.METHODS["cyclical"][1]["cycles"] - 1
     assert all(densities[i] == 1 for i in restarts)
     before_restart = seen[restarts[0] - 1]
-    assert not is_within(finished.run.masks, before_restart)
+    assert not is_within(finished.trainer.masks, before_restart)
 
 
 @pytest.mark.parametrize("name", ["filters", "filters-0.2"])
 def test_filters_go_as_a_whole_and_do_not_return(name, monkeypatch):
     finished, seen = trained_masks(name, monkeypatch)
     assert all(is_within(after, before) for before, after in pairwise(seen))
-    for mask in finished.run.masks.values():
+    for mask in finished.trainer.masks.values():
         rows, columns = mask.any(1), mask.any(0)
         assert torch.equal(mask, rows[:, None] & columns)
     row = finished.row()
@@ -132,7 +131,7 @@ def test_filters_go_as_a_whole_and_do_not_return(name, monkeypatch):
 
 def test_filters_of_convolutions_go_with_those_who_hear_them():
     config = replace(TINY, model="convnet", warmup_epochs=0)
-    run = neighbours.Trial(config).run
+    run = neighbours.Trial(config).trainer
     masks = list(neighbours.filter_masks(run, 0.5).values())
     for mask, following in pairwise(masks):
         kept = mask.flatten(1).any(1)
@@ -151,7 +150,7 @@ def test_structured_pruning_saves_more_work_than_scattered_zeros(rows):
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_quantised_weights_take_few_values_and_removed_ones_are_zero(bits):
     finished = neighbours.quantised(TINY, bits, jointly=True)
-    masks = finished.run.masks
+    masks = finished.trainer.masks
     for name, weight in finished.model.rounded().items():
         assert len(weight.unique()) <= 2**bits
         assert not weight[~masks[f"net.{name}"]].any()
@@ -180,22 +179,24 @@ def test_the_published_mask_distance_cannot_see_sparse_masks_move(monkeypatch):
 
 def test_early_birds_go_on_from_the_weights_they_have(monkeypatch):
     states = []
-    original = run_module.Run.rewind
-    monkeypatch.setattr(run_module.Run, "rewind", lambda *a: states.append(a) or original(*a))
+    original = level.Trainer.begin
+    monkeypatch.setattr(level.Trainer, "begin", lambda *a: states.append(a) or original(*a))
     finished = trial("early-bird")
     assert not states
-    assert density(finished.run.masks) == pytest.approx(TINY.final_density, abs=2e-4)
+    assert density(finished.trainer.masks) == pytest.approx(TINY.final_density, abs=2e-4)
 
 
 def test_would_be_masks_leave_the_run_as_it_was():
-    run = neighbours.Trial(TINY).run
+    run = neighbours.Trial(TINY).trainer
     masks = neighbours.last_masks(run)
     assert density(run.masks) == 1
     assert density(masks) == pytest.approx(TINY.final_density, abs=2e-4)
 
 
 def test_a_finished_run_is_skipped_and_another_setting_is_refused(tmp_path, monkeypatch):
-    shared = {k: getattr(TINY, k) for k in ("subset", "levels", "fraction", "epochs", "anneal")}
+    shared = {
+        k: getattr(TINY, k) for k in ("subset", "levels", "fraction", "epochs", "last_schedule")
+    }
     shared |= {"final_density": 0.1, "warmup_epochs": 1, "check_steps": 1}
     monkeypatch.setattr(neighbours, "RESULTS", tmp_path)
     monkeypatch.setitem(neighbours.SHARED, "mlp", shared)

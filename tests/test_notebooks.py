@@ -13,7 +13,7 @@ import build
 import nbformat
 import papermill
 import pytest
-from nbclient.exceptions import CellTimeoutError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
 NOTEBOOKS = build.notebooks()
@@ -140,13 +140,23 @@ def test_parameters_equal_to_the_default_add_no_cell_to_the_page(tmp_path, runs)
 
 
 @pytest.mark.parametrize("stalls", [1, 2])
-def test_a_stalled_kernel_is_tried_once_more(tmp_path, monkeypatch, stalls):
+@pytest.mark.parametrize(
+    "error",
+    [
+        CellTimeoutError("stalled"),
+        DeadKernelError("Kernel died"),
+        RuntimeError("Kernel died before replying to kernel_info"),
+        RuntimeError("Kernel didn't respond in 120 seconds"),
+    ],
+    ids=str,
+)
+def test_a_stalled_kernel_is_tried_once_more(tmp_path, monkeypatch, stalls, error):
     notebook, calls = write_notebook(tmp_path / "a.ipynb", parameters='profile = "ci"'), []
 
     def execute_notebook(path, *_, **__):
         calls.append(path)
         if len(calls) <= stalls:
-            raise CellTimeoutError("stalled")
+            raise error
         executed = read(path)
         executed.cells[0].execution_count = 1
         executed.metadata.papermill = {"input_path": "", "output_path": ""}
@@ -198,6 +208,16 @@ def test_a_notebook_gets_its_parameters_and_data_folder_and_no_working_directory
     assert record["seconds"] > 0
     assert record["peak_memory_mb"] > 20
     assert str(tmp_path / "a.ipynb") not in (tmp_path / "out" / "a.ipynb").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_worker_that_fails_ends_no_other_notebook(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb", "print(rate)")
+    gone = tmp_path / "gone.ipynb"
+    outcomes = build.execute_all([gone, notebook], into=tmp_path / "out")
+    assert isinstance(outcomes[gone], build.NotebookError)
+    assert "gone.ipynb did not run: FileNotFoundError" in str(outcomes[gone])
+    assert outcomes[notebook] is None
 
 
 @pytest.mark.slow

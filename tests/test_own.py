@@ -28,10 +28,11 @@ import infcop_lite
 from infcop_lite import records, stopping
 from infcop_lite.config import STOPS, Config
 from infcop_lite.flows import collect_activations
-from infcop_lite.imp import prune
+from infcop_lite.identity import fingerprint
 from infcop_lite.loaders import in_memory
 from infcop_lite.masks import check_masks, density, prunable
-from infcop_lite.resuming import fingerprint
+from infcop_lite.pruning import prune
+from infcop_lite.rows import SECONDS
 from infcop_lite.stopping import Patience
 
 SMALL = {"levels": 2, "fraction": 0.5, "epochs": 2, "warmup_epochs": 1, "batch_size": 10}
@@ -63,7 +64,7 @@ def mlp():
 
 def told(rows):
     """The rows as text (NaN equals NaN there), but for the seconds."""
-    return [str(replace(row, elapsed_s=0.0)) for row in rows]
+    return [str(replace(row, **dict.fromkeys(SECONDS, 0.0))) for row in rows]
 
 
 def assert_same(result, expected):
@@ -464,7 +465,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(left, mortal, tmp_path
     assert_same(again, expected)
     assert again.rows[-1].elapsed_s > 0
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"rows.csv", "run.json", "network.safetensors"}
+    assert names == {"rows.csv", "run.json", "network.safetensors", "provenance.jsonl", ".lock"}
 
 
 def test_a_run_that_reaches_its_final_density_early_comes_back_from_its_folder(tmp_path):
@@ -573,10 +574,12 @@ def test_the_summary_of_a_run_without_a_test_split_says_which_split_it_means():
     assert f"{result.rows[-1].validation_accuracy:.4f} pruned" in result.summary()
 
 
-def test_what_comes_back_is_still_a_tuple_of_three_that_can_be_copied():
+def test_what_comes_back_unpacks_as_three_and_can_be_copied():
     result = run(levels=0, epochs=0)
-    assert isinstance(result, tuple)
+    model, masks, rows = result
+    assert (model, masks, rows) == (result.model, result.masks, result.rows)
     assert len(result) == 3
+    assert replace(result, rows=rows[-1:]).summary().startswith("weights: ")
     assert copy.deepcopy(result).summary() == result.summary()
     assert list(prunable(result[0])) == list(result[1])
 
@@ -584,9 +587,7 @@ def test_what_comes_back_is_still_a_tuple_of_three_that_can_be_copied():
 @pytest.mark.parametrize("name", own_models.NETWORKS)
 def test_the_runs_of_the_chapter_are_those_that_its_script_would_make(name):
     rows, record = records.read(own_models.RESULTS / "own" / name)
-    own = own_models.NETWORKS[name][1]
-    expected = own_models.SHARED | own | {"model": name, "num_test": own_models.NUM_TEST}
-    assert record["config"] == expected
+    assert record["config"] == own_models.settings_of(name)
     assert record["finished"]
     assert rows["density"].iloc[-1] == pytest.approx(0.5**3, rel=0.01)
     assert 0 < rows["compact_flops"].iloc[-1] <= 1

@@ -11,7 +11,7 @@ from torch import nn
 
 from infcop_lite import models
 from infcop_lite.config import Config
-from infcop_lite.imp import prune
+from infcop_lite.pruning import prune
 
 CHAPTER = build.ROOT / "notebooks" / "10-cifar10.ipynb"
 

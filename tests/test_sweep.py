@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,11 @@ import pytest
 import safetensors.numpy
 import torch
 
-from infcop_lite import records, sweep
+from infcop_lite import ledger, records, sweep
 from infcop_lite.config import Config
-from infcop_lite.imp import run_imp
+from infcop_lite.identity import identity
+from infcop_lite.loop import run_imp
+from infcop_lite.rows import SECONDS
 
 SMALL = Config(levels=3, fraction=0.5, epochs=2, warmup_epochs=1, threads=1)
 VARIANTS = [
@@ -30,13 +33,22 @@ VARIANTS = [
 ]
 
 
+HOLD = """
+import sys, time
+from infcop_lite import ledger
+with ledger.lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
 class Killed(BaseException):
     """Stands for SIGKILL inside one process: nothing may catch it."""
 
 
 def outcome(folder):
     """Return all that must not depend on interruptions: rows without seconds, weights and masks."""
-    rows = pd.read_csv(folder / records.ROWS, dtype=str).drop(columns="elapsed_s")
+    rows = pd.read_csv(folder / records.ROWS, dtype=str).drop(columns=[*SECONDS])
     content = (folder / "network.safetensors").read_bytes()
     return rows, safetensors.numpy.load(content)
 
@@ -97,12 +109,13 @@ def test_a_run_that_dies_several_times_still_ends_the_same(tmp_path):
 def test_the_library_resumes_from_any_state_it_has_handed_out():
     states = []
     whole = [asdict(row) for row in run_imp(SMALL, keep=states.append)]
-    assert [state.level for state in states] == [0, 1, 2, 3, 4]
+    assert [state.start.level for state in states] == [0, 1, 2, 3, 4]
     for state in states[:-1]:
         rest = [asdict(row) for row in run_imp(SMALL, state)]
-        due = [row for row in whole if row["level"] >= state.level]
+        due = [row for row in whole if row["level"] >= state.start.level]
         for row in rest + due:
-            row.pop("elapsed_s", None)
+            for name in SECONDS:
+                row.pop(name, None)
         assert pd.DataFrame(rest).equals(pd.DataFrame(due))
 
 
@@ -129,7 +142,8 @@ def test_the_saved_network_is_the_one_of_the_last_row(tmp_path):
 def test_a_finished_run_leaves_no_state_and_is_not_touched_again(tmp_path):
     sweep.run_one(SMALL, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(before) == {"rows.csv", "run.json", "network.safetensors"}
+    files = {"rows.csv", "run.json", "network.safetensors", "provenance.jsonl", ".lock"}
+    assert set(before) == files
     again = sweep.run_one(SMALL, tmp_path, report=lambda row: pytest.fail("it trained again"))
     assert again is False
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -170,12 +184,68 @@ def test_the_state_of_another_run_is_refused(tmp_path):
         sweep.run_one(SMALL, tmp_path / "a")
 
 
-def test_rows_that_are_missing_from_finished_levels_are_noticed(tmp_path):
+def test_rows_and_state_cannot_disagree(tmp_path):
+    """A finished level's rows stand in the state; what became of rows.csv does not matter."""
+    sweep.run_one(SMALL, tmp_path / "whole")
+    for name, change in {
+        "fewer": lambda rows: rows[:3],
+        "more": lambda rows: rows + rows[-2:],
+        "another": lambda rows: [rows[0], *(row.replace("0.5", "0.75") for row in rows[1:])],
+    }.items():
+        folder = tmp_path / name
+        run_and_die(SMALL, folder, after=7)
+        rows = (folder / "rows.csv").read_text().splitlines(keepends=True)
+        (folder / "rows.csv").write_text("".join(change(rows)))
+        sweep.run_one(SMALL, folder)
+        assert_same_outcome(folder, tmp_path / "whole")
+
+
+def test_two_processes_cannot_be_at_work_in_one_folder(tmp_path):
+    """The second is told so and changes nothing; once the first is dead, the run goes on."""
+    words = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        for again in (sweep.run_one, lambda c, f: sweep.resume(iter, {"levels": 1}, f)):
+            with pytest.raises(BlockingIOError, match="another process is at work in"):
+                again(SMALL, tmp_path)
+        words = "-m infcop_lite run --levels 1 --out".split()
+        told = subprocess.run(
+            [sys.executable, *words, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 2
+        assert told.stderr == f"infcop_lite: error: another process is at work in {tmp_path}\n"
+        assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        holder.kill()
+    assert sweep.run_one(SMALL, tmp_path)
+
+
+def test_who_looks_at_a_folder_disturbs_nobody_at_work_there(tmp_path):
+    """`begin` removes half-written files, but not those of a process that is writing them."""
     run_and_die(SMALL, tmp_path, after=7)
-    rows = (tmp_path / "rows.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "rows.csv").write_text("".join(rows[:3]))
-    with pytest.raises(ValueError, match="lacks rows"):
-        sweep.run_one(SMALL, tmp_path)
+    half = tmp_path / ".rows.csv.here.1"
+    half.write_text("level,epo")
+    with ledger.lock(tmp_path):
+        assert records.begin(tmp_path, identity(SMALL)) is False
+        assert half.exists()
+    assert records.begin(tmp_path, identity(SMALL)) is False
+    assert not half.exists()
+
+
+def test_every_start_of_a_run_leaves_a_line(tmp_path):
+    run_and_die(SMALL, tmp_path, after=7)
+    sweep.run_one(SMALL, tmp_path)
+    sweep.run_one(SMALL, tmp_path)  # finished: nothing was started
+    lines = ledger.starts(tmp_path)
+    assert [line["first_level"] for line in lines] == [0, 2]
+    for line in lines:
+        assert line["versions"]["torch"] == version("torch")
+        assert (line["device"], line["threads"]) == ("cpu", 1)
+        assert line["instructions"] == torch.backends.cpu.get_cpu_capability()
+        assert line["seconds"] > 0
+    (tmp_path / "provenance.jsonl").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        ledger.starts(tmp_path)
 
 
 def test_a_disk_that_is_full_leaves_the_earlier_levels_to_go_on_from(tmp_path, monkeypatch):

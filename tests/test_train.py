@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from infcop_lite.compute import lay_out, threads
 from infcop_lite.masks import apply_masks, full_masks, magnitude_masks, prunable
 from infcop_lite.models import build
 from infcop_lite.train import (
+    SCHEDULES,
     evaluate,
-    lay_out,
     make_optimizer,
+    make_schedule,
     shuffled_batches,
-    threads,
     train_steps,
 )
 
@@ -343,3 +344,68 @@ def test_evaluation_runs_in_eval_mode_and_changes_nothing():
 def test_evaluation_of_no_samples_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         evaluate(classifier(), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+# --- schedules, smoothing, augmentation ---------------------------------------------------------
+
+
+def rates_of(name, num_steps, lr=1.0):
+    """The learning rate of each step under a schedule."""
+    optimizer = make_optimizer(nn.Linear(1, 1), "sgd", lr, 0.0, 0.0)
+    schedule, seen = make_schedule(optimizer, name, num_steps), []
+    for _ in range(num_steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+    return [*seen, optimizer.param_groups[0]["lr"]]
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 5, 10, 37])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_takes_every_step_and_ends_at_zero(name, num_steps):
+    *seen, after = rates_of(name, num_steps, lr=0.3)
+    assert all(0 < rate <= 0.3 + 1e-12 for rate in seen)
+    assert max(seen) == pytest.approx(0.3)
+    assert after == pytest.approx(0.3 if name == "constant" else 0.0, abs=1e-12)
+
+
+def test_a_triangle_peaks_after_a_fifth_of_the_steps():
+    rates = rates_of("triangular", 20)
+    assert rates.index(max(rates)) == 4
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[4:] == pytest.approx([1 - n / 16 for n in range(17)])
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="unknown schedule 'step'; choose from constant, linear"):
+        make_schedule(make_optimizer(nn.Linear(1, 1), "sgd", 1.0, 0.0, 0.0), "step", 3)
+
+
+def test_label_smoothing_is_a_mean_over_smoothed_targets():
+    """(1 - s) of the target's cross-entropy and s of the mean over all classes, by hand."""
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(3, 4), torch.randn(8, 3), torch.randint(0, 4, (8,))
+    logs = -torch.log_softmax(model(x).detach(), 1)
+    by_hand = (0.8 * logs[torch.arange(8), y] + 0.2 * logs.mean(1)).mean()
+    optimizer = make_optimizer(model, "sgd", 1e-9, 0.0, 0.0)
+    batches = iter([torch.arange(8)])
+    loss = train_steps(model, optimizer, x, y, full_masks(model), batches, 1, None, 0.2)
+    assert loss == pytest.approx(by_hand.item())
+
+
+def test_what_is_trained_on_is_what_the_augmentation_returns():
+    """The gradient of a linear unit is the mean of its inputs, so zeros leave the weights alone."""
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(3, 2, bias=False), torch.randn(8, 3), torch.zeros(8, dtype=torch.long)
+    before, seen = model.weight.detach().clone(), []
+    optimizer = make_optimizer(model, "sgd", 0.5, 0.0, 0.0)
+
+    def blank(batch):
+        seen.append(batch)
+        return torch.zeros_like(batch)
+
+    batches = iter([torch.arange(4), torch.arange(4, 8)])
+    train_steps(model, optimizer, x, y, full_masks(model), batches, 2, augment=blank)
+    assert torch.equal(torch.cat(seen), x)
+    assert torch.equal(model.weight, before)

@@ -12,22 +12,22 @@ from matplotlib.figure import Figure
 from ..config import Config
 from ..explorer.knobs import as_svg, ipywidgets, is_static_page, style
 from ..explorer.thresholds import CRITERIA, draw_levels
-from ..imp import run_imp
-from ..run import Run
+from ..level import Trainer
+from ..loop import run
 
 NEEDS_A_KERNEL = "<p><strong>Needs a kernel: open this page in Colab or Jupyter.</strong></p>"
 NEEDS_WIDGETS = "<p><strong>Needs ipywidgets: <code>pip install ipywidgets</code></strong></p>"
 
 
-def run_now(config: Config, make_run: Callable[[Config], Run] = Run.of) -> Any:
+def run_now(config: Config, make_run: Callable[[Config], Trainer] = Trainer.of) -> Any:
     """Return controls that run a tolerance of the reader's own, with progress, to be cancelled.
 
-    Source: `imp.run_imp`, in a thread.
+    Source: `loop.run`, in a thread.
 
     Args:
         config: what to run; the criterion and epsilon come from the controls.
         make_run: called with the config at each start. For a network and data of your own,
-            ``lambda config: Run(copy.deepcopy(net), train, validation, test, config)``, with
+            ``lambda config: Trainer(copy.deepcopy(net), train, validation, test, config)``, with
             splits from `loaders.in_memory`.
 
     >>> run_now(Config(data="digits")).children[2].value
@@ -79,10 +79,10 @@ def run_now(config: Config, make_run: Callable[[Config], Run] = Run.of) -> Any:
     return w.VBox([w.HTML(what), criterion, epsilon, buttons, bar, result])
 
 
-def _run(run: Run, stop: str, bar: Any, wanted: threading.Event) -> str:
+def _run(trainer: Trainer, stop: str, bar: Any, wanted: threading.Event) -> str:
     """Run it while it is wanted; return what to show."""
-    config, rows = run.config, []
-    for row in run_imp(config, run=run):
+    config, rows = trainer.config, []
+    for row in run(config, trainer=trainer):
         if not wanted.is_set():
             return "<p>Cancelled.</p>"
         rows.append(asdict(row))

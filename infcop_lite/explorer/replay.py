@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..config import Config, stop_rule
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
-from ..imp import State, run_imp
+from ..level import Trainer
+from ..loop import State, run
 from ..masks import Masks, density
 from ..monitor import Measured
-from ..records import Row
-from ..run import Run
+from ..rows import Row
 from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient
 
 NAN = float("nan")
@@ -87,17 +87,17 @@ class Level:
 def replay(config: Config) -> Explorer:
     """Run a config and step through what happened: a slider for the level, buttons for the layer.
 
-    Source: `imp.run_imp`. There is a picture for each level and layer; keep both few.
+    Source: `loop.run`. There is a picture for each level and layer; keep both few.
 
     Args:
         config: what to run.
 
     Raises:
-        ValueError, OSError, FloatingPointError: as for `imp.run_imp`.
+        ValueError, OSError, FloatingPointError: as for `loop.run`.
     """
-    run, yardstick = Run.of(config), yardstick_of(config)
-    levels = record(config, run, yardstick)
-    first, shape = next(iter(run.masks)), tuple(run.train.inputs.shape[1:])
+    trainer, yardstick = Trainer.of(config), yardstick_of(config)
+    levels = record(config, trainer, yardstick)
+    first, shape = next(iter(trainer.masks)), tuple(trainer.train.inputs.shape[1:])
     highest = _highest([yardstick.epsilon, *(yardstick(row) for x in levels for row in x.rows)])
     flows = [entry for level in levels for entry in (*level.now, *level.reference)]
     lowest, longest = 1.08 * min([0.0, *flows]), max(level.budget for level in levels) or 1.0
@@ -121,35 +121,34 @@ def replay(config: Config) -> Explorer:
     return explore(
         draw,
         Knob("level", {str(level.rows[0].level): level for level in levels}),
-        Knob("layer", {_short(name): name for name in run.masks}, buttons=True),
+        Knob("layer", {_short(name): name for name in trainer.masks}, buttons=True),
         table=_table(levels, yardstick),
         title="The same as a table: one row for each level",
     )
 
 
-def record(config: Config, run: Run, yardstick: Yardstick) -> list[Level]:
+def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level]:
     """Run a config and return its levels.
 
-    Source: `imp.run_imp`, with someone who keeps and someone who looks.
+    Source: `loop.run`, with callbacks for its states and its checks.
 
     Args:
         config: what to run.
-        run: of that config; it tells the budgets.
+        trainer: of that config; it tells the budgets.
         yardstick: of that config.
     """
-    states: list[State] = []
-    looks: list[tuple[Row, Measured]] = []
-    for _ in run_imp(config, keep=states.append, look=lambda *seen: looks.append(seen)):
+    states, looks = list[State](), list[tuple[Row, Measured]]()
+    for _ in run(config, keep=states.append, look=lambda *seen: looks.append(seen)):
         pass
     levels = []
     by_level = groupby(looks, key=lambda seen: seen[0].level)
     for (now, after), (_, group) in zip(pairwise(states), by_level, strict=True):
         rows, measured = zip(*group, strict=True)
-        is_last = after.level > config.levels
-        steps = round(rows[-1].epoch * run.steps_per_epoch)
-        used_up = steps >= run.budget(is_last)
+        is_last, steps = after.finished, round(rows[-1].epoch * trainer.steps_per_epoch)
+        used_up = steps >= (longest := trainer.budget(now.start.level, is_last))
         within = yardstick(rows[-1]) < yardstick.epsilon
-        if is_last or (now.level == 0 and config.reference == "trained"):
+        is_dense = config.reference == "trained" or config.dense_epochs > 0
+        if is_last or (now.start.level == 0 and is_dense):
             decision = f"no rule decides in {'the last' if is_last else 'a reference'} level"
         elif used_up:
             decision = "stops, its budget used up too" if within else "budget used up"
@@ -158,12 +157,13 @@ def record(config: Config, run: Run, yardstick: Yardstick) -> list[Level]:
         else:
             decision = "another rule stops it"
         if not is_last:
-            pruned = 1 - density(after.masks) / density(now.masks)
+            pruned = 1 - density(after.start.masks) / density(now.start.masks)
             decision += f"; {pruned:.2f} of what is left is pruned next"
-        budget = run.budget(is_last) / run.steps_per_epoch
+        budget = longest / trainer.steps_per_epoch
         flow, found = next(iter(measured[-1].flows.items()), ("", Tensor()))
-        both = found.tolist(), now.references.get(flow, Tensor()).tolist()
-        levels.append(Level(list(rows), now.masks, flow, *both, budget, decision, not used_up))
+        held = now.references.get(config.reference, Measured()).flows.get(flow, Tensor())
+        how = flow, found.tolist(), held.tolist(), budget, decision, not used_up
+        levels.append(Level(list(rows), now.start.masks, *how))
     return levels
 
 

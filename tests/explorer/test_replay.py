@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import seaborn as sns
-import test_imp
+import test_loop
 import torch
 
 from infcop_lite import Config, run_imp
@@ -20,7 +20,7 @@ from infcop_lite.explorer.replay import CELLS, mask_image, replay
 from infcop_lite.masks import density
 from infcop_lite.stopping import AnyOf, FixedEpochs
 
-FAST = test_imp.FAST | {"fraction": 0.5, "check_steps": 5}
+FAST = test_loop.FAST | {"fraction": 0.5, "check_steps": 5}
 LAYERS = ["fc1", "fc2", "fc3"]
 RULES = {
     "information": {"stop": "information", "epsilon": 0.5},
@@ -133,7 +133,7 @@ def test_the_masks_drawn_are_those_of_the_run(rule):
     drawn = pictures(explorer_of(rule))
     _, states, _ = run_of(rule)
     for (level, layer), picture in drawn.items():
-        mask = states[int(level)].masks[f"{layer}.weight"]
+        mask = states[int(level)].start.masks[f"{layer}.weight"]
         fractions, _ = mask_image(mask, (1, 8, 8) if layer == "fc1" else ())
         assert fractions.mean() == pytest.approx(density({layer: mask}))
         assert np.abs(shades(picture) - np.cbrt(fractions)).max() <= 0.5 / 15 + 1e-6
@@ -172,7 +172,7 @@ def test_what_is_said_agrees_with_the_rows(rule):
         if end.level == config.levels:
             assert decision == "no rule decides in the last level"
             continue
-        pruned = 1 - density(after.masks) / density(before.masks)
+        pruned = 1 - density(after.start.masks) / density(before.start.masks)
         assert decision.endswith(f"; {pruned:.2f} of what is left is pruned next")
         if end.level == 0 and config.reference == "trained":
             assert decision.startswith("no rule decides in a reference level;")
@@ -265,7 +265,8 @@ def test_the_alt_texts_carry_the_numbers(rule):
         if flow is None:
             assert "No flow was measured." in text
             continue
-        reference = states[int(level)].references.get(name, torch.tensor([]))
+        held = states[int(level)].references.values()
+        reference = next((each.flows[name] for each in held), torch.tensor([]))
         now, before = (", ".join(f"{x:.2g}" for x in part.tolist()) for part in (flow, reference))
         assert f"{name.capitalize()} flow {now}; reference {before or 'none yet'}." in text
 
@@ -279,7 +280,7 @@ def test_the_table_has_a_row_for_each_level(rule):
     assert table["epochs"].tolist() == [end.epoch for end in ends]
     assert table["test accuracy"].tolist() == [end.test_accuracy for end in ends]
     for text, state in zip(table["density of layers"], states, strict=False):
-        expected = [density({k: m}) for k, m in state.masks.items()]
+        expected = [density({k: m}) for k, m in state.start.masks.items()]
         assert [float(part.split()[1]) for part in text.split(", ")] == pytest.approx(
             expected, abs=5e-4
         )

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from infcop_lite import data, imp
+from infcop_lite import data, run_imp
 from infcop_lite.config import Config
 from infcop_lite.explorer import knobs, live, thresholds
 from infcop_lite.explorer.thresholds import COLUMN, CRITERIA, draw_levels, threshold_explorer
-from infcop_lite.run import Run
+from infcop_lite.level import Trainer
 
 RULES = {  # rule -> epochs in levels 0 and 1 (level 2 is the last), final accuracy
     "full": (4.0, 4.0, 0.97),
@@ -199,7 +199,7 @@ class TestRunNow:
     def test_it_runs_what_the_reader_asks_for(self, criterion, monkeypatch):
         monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
         asked = []
-        monkeypatch.setattr(live, "run_imp", lambda c, run: asked.append(c) or imp.run_imp(c))
+        monkeypatch.setattr(live, "run", lambda c, trainer: asked.append(c) or run_imp(c))
         choice, epsilon, start, cancel, bar, result = self.controls()
         choice.value, epsilon.value = criterion, 0.3
         start.click()
@@ -207,7 +207,7 @@ class TestRunNow:
         (config,) = asked
         assert (config.stop, config.epsilon) == (CRITERIA[criterion][0], 0.3)
         assert config.reference == (CRITERIA[criterion][1] or "warmup")
-        rows = list(imp.run_imp(config))
+        rows = list(run_imp(config))
         epochs = 1 + sum(row.epoch for row in rows if row.stopped)
         assert f"ε = 0.3: {epochs:.1f} epochs instead of 7.0" in result.value
         assert f"{rows[-1].test_accuracy:.4f}" in result.value
@@ -222,7 +222,7 @@ class TestRunNow:
         net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
         weights = copy.deepcopy(net.state_dict())
         config = replace(self.CONFIG, data="custom", model="mine")
-        box = live.run_now(config, lambda c: Run(copy.deepcopy(net), mine, mine, None, c))
+        box = live.run_now(config, lambda c: Trainer(copy.deepcopy(net), mine, mine, None, c))
         assert "custom (mine)" in box.children[0].value
         for _ in range(2):  # the network is as fresh the second time
             box.children[3].children[0].click()
@@ -246,13 +246,13 @@ class TestRunNow:
         monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
         going, go_on = threading.Event(), threading.Event()
 
-        def slow(config, run):
-            for row in imp.run_imp(config, run=run):
+        def slow(config, trainer):
+            for row in run_imp(config, trainer=trainer):
                 going.set()
                 go_on.wait(60)
                 yield row
 
-        monkeypatch.setattr(live, "run_imp", slow)
+        monkeypatch.setattr(live, "run", slow)
         _, _, start, cancel, bar, result = self.controls()
         start.click()
         assert going.wait(60)

@@ -10,7 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from infcop_lite import Config, data, imp, masks, models, run_imp, stopping
+from infcop_lite import Config, data, masks, models, prune, run_imp, stopping
+from infcop_lite.amounts import next_masks
+from infcop_lite.level import Start
+from infcop_lite.loop import State
 from infcop_lite.theory.selection import (
     activation_scores,
     barrier_bound,
@@ -74,7 +77,7 @@ def test_t5_4_no_training_is_one_shot_pruning_of_the_snapshot(scope, amount, tie
     config = Config(amount=amount, scope=scope, fraction=0.3)
     rounds = masks.full_masks(model)
     for _ in range(4):
-        rounds = imp.next_masks(model, rounds, config)
+        rounds = next_masks(model, rounds, config)
     weights, kept = list(rounds.values()), {k: int(m.sum()) for k, m in rounds.items()}
     if scope == "global":
         scores = torch.cat([w.detach().abs().flatten() for w in masks.prunable(model).values()])
@@ -90,8 +93,8 @@ def test_t5_4_the_loop_itself_with_no_epochs_is_one_shot_pruning():
     options = {"subset": 200, "levels": 3, "warmup_epochs": 1, "fraction": 0.3}
     list(run_imp(Config(**options, stop=stopping.FixedEpochs(0)), keep=states.append))
     model = models.build("mlp", data.load("digits", subset=200))
-    model.load_state_dict(states[0].weights)
-    found = states[-1].masks
+    model.load_state_dict(states[0].start.weights)
+    found = states[-1].start.masks
     for name, weight in masks.prunable(model).items():
         assert torch.equal(found[name], top(weight.detach().abs(), int(found[name].sum())))
 
@@ -99,8 +102,8 @@ def test_t5_4_the_loop_itself_with_no_epochs_is_one_shot_pruning():
 def test_t5_4_training_to_the_budget_is_full_iterative_pruning():
     x, y = small_data()
     options = {"levels": 2, "epochs": 2, "warmup_epochs": 1, "fraction": 0.3, "batch_size": 50}
-    full = imp.prune(small_net(), (x, y), (x, y), **options)
-    by_rule = imp.prune(small_net(), (x, y), (x, y), **options, stop=stopping.FixedEpochs(2))
+    full = prune(small_net(), (x, y), (x, y), **options)
+    by_rule = prune(small_net(), (x, y), (x, y), **options, stop=stopping.FixedEpochs(2))
     assert masks.mask_distance(full[1], by_rule[1]) == 0
     assert full[2][-1].train_loss == by_rule[2][-1].train_loss
 
@@ -108,8 +111,8 @@ def test_t5_4_training_to_the_budget_is_full_iterative_pruning():
 def test_t5_4_with_training_the_masks_are_others():
     x, y = small_data()
     options = {"levels": 3, "epochs": 4, "warmup_epochs": 1, "fraction": 0.3, "batch_size": 10}
-    one_shot = imp.prune(small_net(), (x, y), (x, y), **options, stop=stopping.FixedEpochs(0))[1]
-    full = imp.prune(small_net(), (x, y), (x, y), **options)[1]
+    one_shot = prune(small_net(), (x, y), (x, y), **options, stop=stopping.FixedEpochs(0))[1]
+    full = prune(small_net(), (x, y), (x, y), **options)[1]
     assert masks.mask_distance(one_shot, full) > 0
 
 
@@ -123,14 +126,17 @@ def test_t5_5_after_a_full_rewind_only_the_mask_matters():
         states = []
         list(run_imp(Config(**options, stop=stopping.FixedEpochs(epochs)), keep=states.append))
         finals[epochs] = states
-    assert masks.mask_distance(finals[1][-2].masks, finals[2][-2].masks) > 0
-    swapped = imp.State(2, math.nan, 0.0, finals[2][-2].masks, finals[1][0].weights, {})
+    assert masks.mask_distance(finals[1][-2].start.masks, finals[2][-2].start.masks) > 0
+    swapped = State(Start(2, finals[2][-2].start.masks, finals[1][0].start.weights))
     states = []
     config = Config(**options, stop=stopping.FixedEpochs(1))
     list(run_imp(config, swapped, keep=states.append))
-    for name, value in finals[2][-1].weights.items():
-        assert torch.equal(states[-1].weights[name], value)
-    assert any(not torch.equal(finals[1][-1].weights[k], v) for k, v in states[-1].weights.items())
+    for name, value in finals[2][-1].start.weights.items():
+        assert torch.equal(states[-1].start.weights[name], value)
+    assert any(
+        not torch.equal(finals[1][-1].start.weights[k], v)
+        for k, v in states[-1].start.weights.items()
+    )
 
 
 def test_t5_5_counterexample_what_is_not_rewound_carries_the_history_past_the_mask():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from infcop_lite import Config, data, imp, models, prune, run_imp
+from infcop_lite import Config, data, level, models, prune, run_imp
 from infcop_lite.masks import (
     density,
     full_masks,
@@ -20,7 +20,11 @@ from infcop_lite.masks import (
     rewind,
     sap_fraction,
 )
-from infcop_lite.stopping import FixedEpochs
+from infcop_lite.rows import SECONDS
+from infcop_lite.stopping import FixedEpochs, Schedule
+
+OF_THE_RULE = "rule kind stop epsilon absolute reference epochs_fixed".split()
+DISTANCES = "flow_distance reference_norm information_warmup information_trained".split()
 
 # 180 training images in batches of 18: ten steps an epoch, some hundredths of a second.
 FAST = {
@@ -52,7 +56,7 @@ def rows_of(**options):
 
 def told(rows, *without):
     """Return rows as comparable text, exact to the last bit; the clock is always left out."""
-    dropped = {"elapsed_s", *without}
+    dropped = {*SECONDS, *without}
     return [repr({k: v for k, v in asdict(row).items() if k not in dropped}) for row in rows]
 
 
@@ -128,9 +132,11 @@ class Never:
 
 def test_the_columns_of_the_contract_are_there_in_their_order():
     columns = list(asdict(rows_of(levels=0, epochs=0)[0]))
-    agreed = ["data", "model", "amount", "scope", "stop", "epsilon", "seed", "level", "epoch"]
+    agreed = ["data", "model", "rule", "kind", "stop", "epsilon", "reference", "epochs_fixed"]
+    agreed += ["rewind", "amount", "scope", "seed", "level", "epoch"]
     agreed += ["density", "train_loss", "validation_accuracy", "test_accuracy", "flow_distance"]
-    agreed += ["stopped", "elapsed_s"]
+    agreed += ["information_warmup", "information_trained", "gradient_norm", "mask_distance"]
+    agreed += ["stopped", "elapsed_s", "device", "threads", "torch", "commit"]
     assert [column for column in columns if column in agreed] == agreed
 
 
@@ -269,12 +275,12 @@ def test_the_loss_rule_stops_where_the_loss_at_the_end_of_the_warm_up_is_reached
     options["fraction"] = 0.6  # or every level recovers at its first check
     _, _, rows = pruned(stop="loss", levels=3, **options)
     splits = data.Split(*cloud()), data.Split(*cloud(30, seed=1))
-    run = imp.Run(small_mlp(), *splits, None, Config(device="cpu", **options))
-    run.warm_up()
+    trainer = level.Trainer(small_mlp(), *splits, None, Config(device="cpu", **options))
+    trainer.warm_up()
     seen = {True: 0, False: 0}
     for row in rows:
         if row.level < 3 and 0 < row.epoch < 4:
-            assert row.stopped == (row.train_loss <= run.loss)
+            assert row.stopped == (row.train_loss <= trainer.loss)
             seen[row.stopped] += 1
     assert min(seen.values()) > 0
 
@@ -313,25 +319,79 @@ def test_sap_never_goes_below_the_final_density():
         assert rows[-1].level < 30
 
 
-def test_annealing_ends_at_a_learning_rate_of_zero_in_the_last_level_or_in_all(monkeypatch):
-    rates = []
-    original = imp.Run._train
+def rates(monkeypatch, **options):
+    """The learning rate of every step of a run with 2 steps an epoch, by (level, is_last)."""
+    seen, original = [], level.train_steps
 
-    def noted(self, optimizer, batches, num_steps, scheduler=None):
-        loss = original(self, optimizer, batches, num_steps, scheduler)
-        rates.append(optimizer.param_groups[0]["lr"])
+    def noted(model, optimizer, *rest):
+        hook = optimizer.register_step_pre_hook(
+            lambda *_: seen.append(optimizer.param_groups[0]["lr"])
+        )
+        loss = original(model, optimizer, *rest)
+        hook.remove()
         return loss
 
-    monkeypatch.setattr(imp.Run, "_train", noted)
-    for anneal, expected in {
-        "never": [0.05] * 7,
-        "last": [0.05] * 6 + [0.0],
-        "always": [0.05, 0.025, 0, 0.025, 0, 0.025, 0],
-    }.items():
-        rates.clear()
-        pruned(anneal=anneal)
-        kept = rates if anneal != "last" else [*rates[:5], rates[4], rates[6]]
-        assert kept == pytest.approx(expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(level, "train_steps", noted)
+        _, _, rows = pruned(batch_size=30, lr=1.0, **options)
+    return [round(rate, 3) for rate in seen], rows
+
+
+def test_every_training_has_its_own_schedule(monkeypatch):
+    """60 samples in 2 steps: a warm-up, level 0, level 1, the last; each starts its schedule."""
+    options = {"levels": 2, "epochs": 2, "warmup_epochs": 2}
+    found, _ = rates(monkeypatch, **options)
+    assert found == [1.0] * 16
+    found, _ = rates(monkeypatch, **options, last_schedule="linear")
+    assert found == [1.0] * 12 + [1.0, 0.75, 0.5, 0.25]
+    found, _ = rates(monkeypatch, **options, level_schedule="linear", level_lr=0.4)
+    assert found == [1.0] * 4 + [0.4, 0.3, 0.2, 0.1] * 2 + [0.4] * 4
+    found, _ = rates(monkeypatch, **options, schedule="linear", level_schedule="cosine")
+    assert found == [1.0, 0.75, 0.5, 0.25, *[1.0, 0.854, 0.5, 0.146] * 2, *[1.0] * 4]
+    found, _ = rates(monkeypatch, **options | {"warmup_epochs": 0}, level_schedule="triangular")
+    assert found == [1.0, 0.75, 0.5, 0.25] * 2 + [1.0] * 4
+
+
+def test_a_level_of_known_length_has_its_whole_schedule_in_it(monkeypatch):
+    options = {"levels": 1, "epochs": 4, "warmup_epochs": 0, "level_schedule": "linear"}
+    found, _ = rates(monkeypatch, **options, stop=FixedEpochs(1))
+    assert found[:2] == [1.0, 0.5]
+    found, _ = rates(monkeypatch, **options, stop=Schedule((2, 4)))
+    assert found[:4] == [1.0, 0.75, 0.5, 0.25]
+    found, _ = rates(monkeypatch, **options, stop="patience", patience=1)
+    assert found[:2] == [1.0, 0.875]  # over the budget: nobody knows its length
+
+
+def test_dense_training_is_one_run_with_the_warm_up_and_no_rule_ends_it(monkeypatch):
+    """The snapshot lies within; level 0 counts the epochs after it."""
+    options = {"levels": 1, "epochs": 1, "warmup_epochs": 1, "dense_epochs": 3}
+    found, rows = rates(monkeypatch, **options, schedule="linear", stop=FixedEpochs(0))
+    assert found[:8] == [1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+    assert [(row.level, row.epoch) for row in rows] == [
+        *[(0, 0.0), (0, 1.0), (0, 2.0), (0, 3.0)],
+        *[(1, 0.0), (1, 1.0)],
+    ]
+
+
+def test_dense_training_is_what_a_long_warm_up_trains():
+    """Its network is that of a warm-up of the same epochs, with the momentum that this carries."""
+    options = {"levels": 1, "epochs": 0, "final_epochs": 0, "check_steps": 1, "fraction": 0.5}
+    dense, _, _ = pruned(**options, warmup_epochs=1, dense_epochs=2, rewind="none")
+    long, _, _ = pruned(**options, warmup_epochs=3)
+    assert same_state(dense, long)
+    rewound, _, _ = pruned(**options, warmup_epochs=1, dense_epochs=2)
+    assert not same_state(rewound, long)
+
+
+def test_anneal_of_the_first_release_still_works_and_says_what_it_is_now():
+    for old, new in {"never": {}, "last": {"last_schedule": "linear"}}.items():
+        with pytest.warns(DeprecationWarning, match="anneal=.* is now level_schedule='constant'"):
+            config = Config(anneal=old)
+        assert config == Config(**new)
+    with pytest.warns(DeprecationWarning, match="last_schedule='linear'"):
+        assert Config(anneal="always") == Config(level_schedule="linear", last_schedule="linear")
+    with pytest.raises(ValueError, match="unknown anneal 'sometimes'"):
+        Config(anneal="sometimes")
 
 
 def test_the_accuracy_rule_stops_where_the_warm_up_accuracy_is_reached():
@@ -429,8 +489,8 @@ def test_drawing_random_numbers_between_rows_changes_nothing():
 
 
 def test_two_rules_see_equal_training_until_one_of_them_stops():
-    names = ("stop", "epsilon", "stopped", "test_accuracy", "gradient_norm")
-    names += ("flow_distance", "reference_norm", "mask_distance")
+    names = [*OF_THE_RULE, *DISTANCES, "stopped", "test_accuracy", "gradient_norm"]
+    names += ["gradient_warmup", "gradient_trained", "mask_distance"]
     runs = {stop: rows_of(stop=stop, epochs=4, epsilon=0.8, patience=1) for stop in RULES}
     budget = told([row for row in runs["budget"] if row.level == 0], *names)
     assert len(budget) == 5
@@ -446,8 +506,8 @@ def test_a_level_does_not_depend_on_how_long_the_one_before_it_ran():
     # a fraction that removes nothing: whatever differs can only come from the training itself
     _, _, short = pruned(fraction=1e-9, stop=FixedEpochs(1), epochs=4)
     _, _, long = pruned(fraction=1e-9, stop=FixedEpochs(3), epochs=4)
-    assert told([row for row in short if row.level == 2], "stop") == told(
-        [row for row in long if row.level == 2], "stop"
+    assert told([row for row in short if row.level == 2], *OF_THE_RULE) == told(
+        [row for row in long if row.level == 2], *OF_THE_RULE
     )
 
 
@@ -493,17 +553,14 @@ def test_monitoring_does_not_disturb_the_training():
     watched, _, rows = pruned(monitor=True)
     alone, _, blind = pruned(monitor=False)
     assert same_state(watched, alone)
-    assert told(rows, "flow_distance", "reference_norm") == told(
-        blind, "flow_distance", "reference_norm"
-    )
+    assert told(rows, *DISTANCES) == told(blind, *DISTANCES)
     assert all(math.isnan(row.flow_distance) for row in blind)
     assert not any(math.isnan(row.flow_distance) for row in rows)
 
 
 def test_the_reference_changes_distances_but_never_the_training():
-    flow = ("flow_distance", "reference_norm")
     warmup, trained = rows_of(epochs=3), rows_of(epochs=3, reference="trained")
-    assert told(warmup, *flow) == told(trained, *flow)
+    assert told(warmup, *DISTANCES) == told(trained, *DISTANCES)
     assert [row.flow_distance for row in warmup] != [row.flow_distance for row in trained]
 
 
@@ -556,7 +613,7 @@ def test_the_test_set_never_influences_anything(monkeypatch):
         labels = torch.zeros_like(splits.test.targets)
         return replace(splits, test=data.Split(noise, labels))
 
-    monkeypatch.setattr(imp.data, "load", spoiled)
+    monkeypatch.setattr(level.data, "load", spoiled)
     garbage = rows_of(stop="accuracy+patience+information", epsilon=0.5, epochs=3)
     assert told(honest, "test_accuracy") == told(garbage, "test_accuracy")
     assert told(honest) != told(garbage)
@@ -597,9 +654,10 @@ def test_whoever_looks_sees_every_check_and_the_flows_whose_distance_its_row_hol
     assert told(rows) == told(run_imp(config))  # looking changes nothing
     for row, measured in looks:
         assert measured.accuracy == row.validation_accuracy
-        reference = states[row.level].references
-        assert math.isnan(row.flow_distance) == (not reference)
-        if reference:
+        references = states[row.level].references
+        assert math.isnan(row.flow_distance) == (flow is None or not references)
+        if flow and references:
+            reference = references[config.reference].flows
             distance = (measured.flows[flow] - reference[flow]).square().sum().sqrt().item()
             assert distance == pytest.approx(row.flow_distance)
 

@@ -1,0 +1,78 @@
+"""Where the names of the first release are now; each still works for one more release, and says so.
+
+`infcop_lite.run` and `infcop_lite.compare` are functions now; the modules of these names, and three
+others, are gone. Their names are looked up here.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+#: Module of the first release -> its names -> where they are now.
+MODULES = {
+    "imp": {
+        "Config": "config.Config",
+        "Pruned": "pruning.Pruned",
+        "Row": "rows.Row",
+        "next_masks": "amounts.next_masks",
+        "prune": "pruning.prune",
+        "run_imp": "loop.run",
+    },
+    "compare": {
+        "MAY_DIFFER": "loop.MAY_DIFFER",
+        "Result": "loop.Result",
+        "Stop": "rows.Row",
+        "compare": "loop.compare",
+    },
+    "pruned": {"Pruned": "pruning.Pruned"},
+    "run": {"next_masks": "amounts.next_masks"},
+}
+#: Names that left a module which is still there.
+NAMES = {
+    "config": {"grid": "sweep.grid"},
+    "resuming": {"fingerprint": "identity.fingerprint"},
+    "train": {
+        name: f"compute.{name}" for name in ("accelerator", "choose_device", "lay_out", "threads")
+    },
+}
+_A_VALUE = "what a level begins with is a value now"
+#: What has no successor that takes the same arguments.
+GONE = {
+    "imp.Run": f"{_A_VALUE}; see infcop_lite.level: Start and Trainer",
+    "run.Run": f"{_A_VALUE}; see infcop_lite.level: Start and Trainer",
+    "imp.State": f"{_A_VALUE}: loop.State(level.Start(level, masks, weights))",
+}
+
+
+def lookup(old: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module whose names have moved.
+
+    Args:
+        old: the module's name in the package.
+        names: of the module -> where each is now.
+    """
+
+    def find(name: str) -> Any:
+        if (gone := GONE.get(f"{old}.{name}")) is not None:
+            raise ImportError(f"infcop_lite.{old}.{name} is gone: {gone}")
+        if name not in names:
+            raise AttributeError(f"module 'infcop_lite.{old}' has no attribute {name!r}")
+        module, _, new = names[name].rpartition(".")
+        message = f"infcop_lite.{old}.{name} is now infcop_lite.{module}.{new}"
+        warnings.warn(
+            f"{message}; the old name goes with the next release", DeprecationWarning, stacklevel=2
+        )
+        return getattr(import_module(f"infcop_lite.{module}"), new)
+
+    return find
+
+
+def register() -> None:
+    """Let the modules that are gone be imported as before."""
+    for old, names in MODULES.items():
+        module = ModuleType(f"infcop_lite.{old}", "Names of the first release, which have moved.")
+        module.__getattr__ = lookup(old, names)  # type: ignore[method-assign]
+        sys.modules.setdefault(module.__name__, module)

@@ -1,0 +1,83 @@
+"""What computes: the device, its threads, the layout of weights in memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def choose_device(name: str) -> str:
+    """Return the device to compute on.
+
+    Source: torch.cuda.
+
+    Args:
+        name: "cpu", "cuda", or "auto": cuda where there is one.
+
+    Raises:
+        ValueError: cuda is asked for and there is none.
+
+    >>> choose_device("cpu")
+    'cpu'
+    """
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and auto == "cpu":
+        raise ValueError("device is cuda, but there is none here; choose cpu or auto")
+    return auto if name == "auto" else name
+
+
+def accelerator(device: str) -> str | None:
+    """Return the name of the GPU that a device stands for; None on a CPU.
+
+    Source: torch.cuda.
+
+    Args:
+        device: as for `choose_device`.
+
+    Raises:
+        ValueError: cuda is asked for and there is none.
+
+    >>> accelerator("cpu") is None
+    True
+    """
+    return torch.cuda.get_device_name() if choose_device(device) == "cuda" else None
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
+    """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
+
+    Source: torch's memory formats; names, shapes, indices and the state dict do not change.
+
+    Args:
+        model: the network, changed in place; its activations follow the layout of its weights.
+        memory_format: torch.contiguous_format takes it back.
+
+    >>> conv = nn.Conv2d(2, 2, 3); lay_out(conv)
+    >>> conv.weight.is_contiguous(memory_format=torch.channels_last)
+    True
+    """
+    for weight in model.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=memory_format)
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute on so many CPU threads, and afterwards on as many as before.
+
+    Source: torch.set_num_threads.
+
+    Args:
+        number: of threads; as many as before if None.
+
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
