@@ -118,6 +118,7 @@ class Trial:
 def num_levels(config: Config) -> int:
     """Return how many levels the loop trains before the last: its epochs with k = 1."""
     assert config.final_density is not None
+    assert isinstance(config.fraction, float)
     return math.ceil(math.log(config.final_density) / math.log1p(-config.fraction))
 
 

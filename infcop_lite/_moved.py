@@ -33,6 +33,7 @@ MODULES = {
 #: Names that left a module which is still there.
 NAMES = {
     "config": {"grid": "sweep.grid"},
+    "masks": {name: f"amounts.{name}" for name in ("pq_index", "sap_fraction", "sap_fractions")},
     "resuming": {"fingerprint": "identity.fingerprint"},
     "train": {
         name: f"compute.{name}" for name in ("accelerator", "choose_device", "lay_out", "threads")

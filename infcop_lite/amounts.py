@@ -1,12 +1,157 @@
-"""How much a level prunes, and when there is nothing left to prune."""
+"""How much a level prunes: a fixed fraction, SAP, the final density; and what stays dense.
 
-from torch import nn
+Equation functions take scores or weights; `next_masks` puts them together as a config says.
+"""
+
+import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
 
 from .config import Config
-from .masks import Masks, density, magnitude_masks, sap_fractions
+from .masks import Masks, check_masks, density, keep_best, prunable
+from .scores import SCORES, Batch, Loss, magnitude
+
+Fractions = float | dict[str, float]
 
 
-def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
+def pq_index(weights: Tensor, p: float, q: float) -> float:
+    """Return the PQ index: how unequal the magnitudes are, from 0 (all equal) upwards.
+
+    Source: Diao et al. 2023, arXiv:2302.05601; properties T1.1-T1.5.
+    I = 1 - d^(1/q - 1/p) ||w||_p / ||w||_q.
+
+    Args:
+        weights: (survivor,), finite, not all zero.
+        p, q: norm orders, 0 < p < q.
+
+    Returns:
+        A number in [0, 1 - d^(1/q - 1/p)].
+
+    Raises:
+        ValueError: p >= q, no weights, a NaN, or only zeros (the index is not defined).
+
+    >>> round(pq_index(torch.tensor([1.0, 1.0, 1.0, 1.0]), 1, 2), 6)
+    0.0
+    >>> pq_index(torch.tensor([1.0, 0.0, 0.0, 0.0]), 1, 2)
+    0.5
+    """
+    if not (0 < p < q < math.inf):
+        raise ValueError(f"the PQ index needs 0 < p < q, not p={p}, q={q}")
+    w = weights.detach().flatten().to(torch.float64).abs()
+    d = len(w)
+    if d == 0 or not torch.isfinite(w).all() or not w.any():
+        raise ValueError("the PQ index needs finite weights that are not all zero")
+    w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
+    log_p, log_q = (math.log(w.pow(s).sum().item() / d) / s for s in (p, q))  # of power means
+    return max(0.0, -math.expm1(log_p - log_q))
+
+
+def sap_fraction(
+    weights: Tensor, p: float, q: float, eta: float = 0.0, gamma: float = 1.0, beta: float = 0.9
+) -> float:
+    """Return the pruning fraction that SAP (sparsity-informed adaptive pruning) prescribes.
+
+    Source: Diao et al. 2023, arXiv:2302.05601; what the count guarantees: T1.6-T1.8.
+    m = ceil(d (1 + eta)^(-q/(q-p)) (1 - I)^(pq/(q-p))) weights are kept.
+
+    Args:
+        weights: (survivor,), finite, not all zero.
+        p, q: norm orders, 0 < p < q; the published pairs are (0.5, 1) and (1, 2).
+        eta: tolerated ratio of removed to kept mass, >= 0.
+        gamma: scales the fraction, > 0.
+        beta: the largest fraction allowed, in (0, 1).
+
+    Returns:
+        min(gamma (1 - m / d), beta), in [0, 1).
+
+    Raises:
+        ValueError: a parameter out of its range, or weights as for `pq_index`.
+
+    >>> sap_fraction(torch.tensor([1.0, 1.0, 0.0, 0.0]), 1, 2)
+    0.5
+    """
+    if not (0 <= eta < math.inf and 0 < gamma < math.inf and 0 < beta < 1):
+        raise ValueError(
+            f"SAP needs eta >= 0, gamma > 0, 0 < beta < 1, not {eta=}, {gamma=}, {beta=}"
+        )
+    index, d = pq_index(weights, p, q), weights.numel()
+    kept = d * (1 + eta) ** (-q / (q - p)) * (1 - index) ** (p * q / (q - p))
+    m = math.ceil(kept * (1 - 1e-12))  # an exact integer must not be lifted by round-off
+    return min(max(gamma * (1 - m / d), 0.0), beta)
+
+
+def sap_fractions(
+    scores: Mapping[str, Tensor] | nn.Module, masks: Masks, scope: str, *parameters: float
+) -> Fractions:
+    """Return SAP's fraction for a network: one for all weights pooled, or one for each layer.
+
+    Source: Diao et al. 2023, arXiv:2302.05601, who pool all layers; one per layer is ours.
+
+    Args:
+        scores: parameter name -> tensor like the mask; of a network, the magnitudes.
+        masks: the current masks.
+        scope: "layerwise" or "global".
+        parameters: p, q and, if wanted, eta, gamma, beta, as for `sap_fraction`.
+
+    Returns:
+        What `masks.keep_best` takes as ``fraction`` in that scope. A layer that has lost all its
+        weights gets 0.
+
+    Raises:
+        ValueError: as for `sap_fraction`, or masks that do not fit.
+
+    >>> scores = {"weight": torch.tensor([[1.0, 1.0, 0.0, 0.0]])}
+    >>> sap_fractions(scores, {"weight": torch.ones(1, 4, dtype=torch.bool)}, "layerwise", 1, 2)
+    {'weight': 0.5}
+    """
+    if isinstance(scores, nn.Module):
+        check_masks(scores, masks)
+        scores = magnitude(scores, masks, None, nn.functional.cross_entropy)
+    survivors = {name: scores[name][mask] for name, mask in masks.items()}
+    if scope == "global":
+        return sap_fraction(torch.cat(list(survivors.values())), *parameters)
+    return {k: sap_fraction(w, *parameters) if len(w) else 0.0 for k, w in survivors.items()}
+
+
+def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the prunable weights that stay dense, with the reason.
+
+    Args:
+        model: any module.
+        dense: names of modules, or patterns of `fnmatch`.
+
+    Returns:
+        Parameter name -> "frozen" (its gradient is switched off) or "dense".
+
+    Raises:
+        ValueError: a pattern that no layer has, or nothing that is left to prune.
+
+    >>> spared(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), ("1",))
+    {'1.weight': 'dense'}
+    """
+    weights, found = prunable(model), dict[str, str]()
+    for pattern in dense:
+        named = [name for name in weights if fnmatchcase(name.removesuffix(".weight"), pattern)]
+        if not named:
+            layers = ", ".join(name.removesuffix(".weight") for name in weights)
+            raise ValueError(f"dense: no layer is called {pattern!r}; there are {layers}")
+        found |= dict.fromkeys(named, "dense")
+    frozen = {name: "frozen" for name, weight in weights.items() if not weight.requires_grad}
+    if len(found | frozen) == len(weights):
+        raise ValueError("nothing is left to prune: all layers are frozen or dense")
+    return found | frozen
+
+
+def next_masks(
+    model: nn.Module,
+    masks: Masks,
+    config: Config,
+    batch: Batch | None = None,
+    loss: Loss = nn.functional.cross_entropy,
+) -> Masks:
     """Return the masks that pruning now would give.
 
     Source: the fixed fraction of arXiv:1803.03635, or SAP's, arXiv:2302.05601.
@@ -14,25 +159,81 @@ def next_masks(model: nn.Module, masks: Masks, config: Config) -> Masks:
     Args:
         model: the network whose weights are ranked.
         masks: the current masks.
-        config: amount, fraction, scope and SAP's parameters.
+        config: score, amount, fraction, scope, what stays dense, and SAP's parameters.
+        batch: (inputs, targets), for scores that read one.
+        loss: called with the network's outputs and the targets, for scores that read it.
+
+    Raises:
+        ValueError: as for `masks.keep_best` and `spared`, or a score that gives no such tensors.
 
     >>> from infcop_lite.masks import full_masks
     >>> model = nn.Linear(10, 1)
     >>> int(next_masks(model, full_masks(model), Config(fraction=0.3))["weight"].sum())
     7
     """
-    c = config
+    c, left = config, spared(model, config.dense)
+    score = SCORES[c.score] if isinstance(c.score, str) else c.score
+    masks = {name: masks[name] for name in check_masks(model, masks)}
+    scores = {name: value.detach() for name, value in score(model, masks, batch, loss).items()}
+    free = {name: mask for name, mask in masks.items() if name not in left}
     if c.amount == "fixed":
-        fractions: float | dict[str, float] = c.fraction
+        fractions: Fractions = _fixed(c.fraction, masks, left)
     else:
-        fractions = sap_fractions(model, masks, c.scope, c.p, c.q, c.eta, c.gamma, c.beta)
-    if c.final_density is not None:
-        most = 1 - min(1.0, c.final_density / max(density(masks), 1e-12))
-        if isinstance(fractions, dict):
-            fractions = {name: min(fraction, most) for name, fraction in fractions.items()}
-        else:
-            fractions = min(fractions, most)
-    return magnitude_masks(model, masks, fractions, c.scope)
+        parameters = (c.p, c.q, c.eta, c.gamma, c.beta)
+        fractions = sap_fractions({k: scores[k] for k in free}, free, c.scope, *parameters)
+    if left and not isinstance(fractions, dict):
+        fractions = dict.fromkeys(free, fractions)
+    most = _most(masks, free, config)
+    if isinstance(fractions, dict):
+        fractions = {name: min(fraction, most) for name, fraction in fractions.items()}
+        fractions = dict.fromkeys(masks, 0.0) | fractions
+    else:
+        fractions = min(fractions, most)
+    return keep_best(scores, masks, fractions, c.scope)
+
+
+def _fixed(
+    fraction: float | Mapping[str, float], masks: Masks, left: Mapping[str, str]
+) -> Fractions:
+    """Return the fixed fraction, or each layer's: that of the first pattern it matches, or 0."""
+    if not isinstance(fraction, Mapping):
+        return fraction
+    layers = {name: name.removesuffix(".weight") for name in masks if name not in left}
+    for pattern in fraction:
+        if not any(fnmatchcase(layer, pattern) for layer in layers.values()):
+            raise ValueError(f"fraction: no layer that is pruned is called {pattern!r}")
+    found = {}
+    for name, layer in layers.items():
+        found[name] = next((x for p, x in fraction.items() if fnmatchcase(layer, p)), 0.0)
+    return found
+
+
+def _most(masks: Masks, free: Masks, config: Config) -> float:
+    """Return the largest fraction of what is pruned that the final density allows."""
+    if config.final_density is None:
+        return 1.0
+    most = 1 - min(1.0, config.final_density / max(density(masks), 1e-12))
+    kept, pruned = (sum(int(mask.sum()) for mask in part.values()) for part in (masks, free))
+    return most * (kept / pruned if pruned else 0.0)
+
+
+def check_final_density(model: nn.Module, config: Config) -> None:
+    """See that the final density can be reached with what is spared.
+
+    Raises:
+        ValueError: it cannot; the message says how low it may be.
+
+    >>> check_final_density(nn.Linear(2, 2), Config(final_density=0.5))
+    """
+    weights, left = prunable(model), spared(model, config.dense)
+    total = sum(weight.numel() for weight in weights.values())
+    least = sum(weights[name].numel() for name in left) / total
+    if config.final_density is not None and config.final_density <= least:
+        names = ", ".join(name.removesuffix(".weight") for name in left)
+        raise ValueError(
+            f"final_density {config.final_density} cannot be reached: {names} stay dense, which is"
+            f" {least:.4f} of the weights"
+        )
 
 
 def is_sparse_enough(masks: Masks, config: Config) -> bool:

@@ -10,7 +10,16 @@ from torch import Tensor
 from .config import ANNEAL, OBJECTS, Config
 
 #: Fields that the first release did not have.
-NEW = ("dense_epochs", "rewind", "schedule", "level_lr", "label_smoothing", "augment")
+NEW = (
+    "score",
+    "dense",
+    "dense_epochs",
+    "rewind",
+    "schedule",
+    "level_lr",
+    "label_smoothing",
+    "augment",
+)
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -43,7 +52,8 @@ def identity(config: Config) -> dict[str, Any]:
     if pair in schedules:
         found["anneal"] = schedules[pair]
         del found["level_schedule"], found["last_schedule"]
-    return {k: v for k, v in found.items() if k not in NEW or v != getattr(Config, k)}
+    new = {k: v for k, v in found.items() if k not in NEW or v != getattr(Config, k)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in new.items()}
 
 
 def _called(value: Any) -> str:

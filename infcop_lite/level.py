@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import data, models
-from .amounts import next_masks
+from .amounts import check_final_density, next_masks
 from .compute import choose_device, lay_out
 from .config import Config
 from .loaders import flip_shift
@@ -32,7 +32,7 @@ from .train import (
 )
 
 NAN = float("nan")
-PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup")
+PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup", "score")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Trainer:
         self.config = config
         self.model = model.to(device)
         self.masks = full_masks(self.model)
+        check_final_density(self.model, config)
         self.train, self.test = train.to(device), None if test is None else test.to(device)
         self.validation = validation.to(device)
         lay_out(self.model)
@@ -85,7 +86,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
         self.check_steps = config.check_steps or self.steps_per_epoch
         self.loss = math.inf
-        self.drawn: dict[float, Masks] = {}
+        self.level, self.drawn = 0, dict[float, Masks]()
         self._dense: Callable[[int], float] | None = None
         probe = self._generator(0, "probe")
         self.monitor = Monitor(self.model, self.train, self.validation, config.probe_size, probe)
@@ -151,7 +152,7 @@ class Trainer:
             ValueError: a callable ``rewind`` that returns no `Start` of that level.
         """
         how = self.config.rewind
-        masks = next_masks(self.model, self.masks, self.config)
+        masks = self.next_masks(level - 1)
         if how == "weights":
             return Start(level, masks, snapshot)
         if isinstance(how, str):
@@ -161,6 +162,12 @@ class Trainer:
             found = f"one of level {start.level}" if isinstance(start, Start) else repr(start)
             raise ValueError(f"rewind must return a Start of level {level}, not {found}")
         return start
+
+    def next_masks(self, level: int) -> Masks:
+        """Return the masks that pruning now would give; a level draws its random numbers once."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self._generator(level, "score").initial_seed())
+            return next_masks(self.model, self.masks, self.config, self.monitor.probe)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the state dict as it is now."""
@@ -207,7 +214,7 @@ class Trainer:
             schedule = c.last_schedule if is_last else c.level_schedule
             steps = length or self.budget(level, is_last)
             go_on = self._training(level, "level", c.level_lr or c.lr, schedule, steps)
-        self.drawn = {}
+        self.level, self.drawn = level, {}
         step, loss = 0, NAN
         for due in self.checks(level, is_last):
             if due > step:
@@ -269,7 +276,7 @@ class Trainer:
 
         It is compared with that of the check before; with doubling checks, of half as many steps.
         """
-        now = next_masks(self.model, self.masks, self.config)
+        now = self.next_masks(self.level)
         doubling = self.config.spacing == "doubling"
         before = self.drawn.get(step / 2 if doubling else max(self.drawn, default=-1))
         if not doubling:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from .amounts import is_sparse_enough
 from .compute import threads
-from .config import Config, stop_rule
+from .config import Config
 from .level import Start, Trainer
 from .masks import Masks, check_masks
 from .monitor import Measured
 from .recording import Recorder
 from .rows import Row
-from .stopping import Check, FixedEpochs, Rule
+from .stopping import Check, FixedEpochs, Rule, stop_rule
 
 NAN = float("nan")
 MAY_DIFFER = ("stop", "epsilon", "absolute", "patience", "reference", "monitor")

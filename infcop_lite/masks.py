@@ -1,14 +1,15 @@
-"""Which weights exist: boolean masks, magnitude thresholds, SAP's fraction, rewinding.
+"""Which weights exist: boolean masks, what is kept of a ranking, rewinding.
 
 A mask is a boolean tensor of its weight's shape; True means *kept*. Masks travel as a dict from
 parameter name to mask, in module order.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from . import _moved
 
 Masks = dict[str, Tensor]
 
@@ -72,6 +73,66 @@ def full_masks(model: nn.Module) -> Masks:
     return {name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()}
 
 
+def keep_best(
+    scores: Mapping[str, Tensor],
+    masks: Masks,
+    fraction: float | Mapping[str, float],
+    scope: str = "layerwise",
+) -> Masks:
+    """Remove the surviving weights of lowest score and return the new masks.
+
+    Exactly ``round(fraction * remaining)`` weights go, in each layer or over all layers pooled; of
+    equal scores the one with the smaller index goes first.
+
+    Args:
+        scores: parameter name -> tensor of the weight's shape, finite where a weight survives.
+        masks: the current masks; what they removed stays removed.
+        fraction: the pruning fraction of what remains, in [0, 1); or a mapping from parameter name
+            to a fraction of its own. In global scope those named must be equal but for zeros: a
+            layer with 0 is left out of the pool.
+        scope: "layerwise" (each layer loses its fraction) or "global" (one threshold for all).
+
+    Returns:
+        New masks, each a subset of the old one.
+
+    Raises:
+        ValueError: a fraction outside [0, 1), an unknown scope, scores that do not fit the masks,
+            or one of a surviving weight that is NaN or infinite.
+
+    Note:
+        The reference code compares with a quantile and a strict "<", which removes
+        ceil(fraction * (k - 1)) of k weights (T6.3). A global threshold may empty a whole layer
+        (T6.4); nothing here prevents it.
+
+    >>> scores = {"weight": torch.tensor([[3.0, 1.0, 2.0, 4.0]])}
+    >>> keep_best(scores, {"weight": torch.ones(1, 4, dtype=torch.bool)}, 0.5)["weight"]
+    tensor([[ True, False, False,  True]])
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; choose from {', '.join(SCOPES)}")
+    if {k: s.shape for k, s in scores.items()} != {k: m.shape for k, m in masks.items()}:
+        raise ValueError("the scores must be tensors like the masks, one for each, and no others")
+    alive = {name: scores[name][masks[name]] for name in masks}
+    for name, score in alive.items():
+        if not torch.isfinite(score).all():
+            raise ValueError(f"{name} holds weights or scores that are NaN or infinite")
+    fractions = fraction if isinstance(fraction, Mapping) else dict.fromkeys(masks, fraction)
+    if set(fractions) != set(masks):
+        raise ValueError("the fractions must name every prunable weight, and nothing else")
+    if scope == "layerwise":
+        pieces = {name: _keep_largest(score, fractions[name]) for name, score in alive.items()}
+    else:
+        pooled = {name: score for name, score in alive.items() if fractions[name] != 0}
+        shares = {fractions[name] for name in pooled}
+        if len(shares) > 1:
+            raise ValueError("global scope takes one fraction, not one per layer")
+        pieces = {name: torch.ones_like(score, dtype=torch.bool) for name, score in alive.items()}
+        if pooled:
+            kept = _keep_largest(torch.cat(list(pooled.values())), shares.pop())
+            pieces |= zip(pooled, kept.split([len(s) for s in pooled.values()]), strict=True)
+    return {name: masks[name].masked_scatter(masks[name], pieces[name]) for name in masks}
+
+
 def magnitude_masks(
     model: nn.Module, masks: Masks, fraction: float | Mapping[str, float], scope: str = "layerwise"
 ) -> Masks:
@@ -79,51 +140,24 @@ def magnitude_masks(
 
     Source: magnitude pruning, Han et al. 2015, arXiv:1506.02626; optimal for the weights by T6.1.
 
-    Exactly ``round(fraction * remaining)`` weights go, in each layer or over all layers pooled; of
-    equal magnitudes the one with the smaller index goes first.
-
     Args:
         model: a module with prunable weights, all finite.
-        masks: the current masks; what they removed stays removed.
-        fraction: the pruning fraction of what remains, in [0, 1); in layerwise scope also a
-            mapping from parameter name to a fraction of its own.
-        scope: "layerwise" (each layer loses its fraction) or "global" (one threshold for all).
+        masks, fraction, scope: as for `keep_best`.
 
     Returns:
         New masks, each a subset of the old one.
 
     Raises:
-        ValueError: a fraction outside [0, 1), an unknown scope, masks that do not fit the model,
-            or a surviving weight that is NaN or infinite.
-
-    Note:
-        The reference code compares with a quantile and a strict "<", which removes
-        ceil(fraction * (k - 1)) of k weights (T6.3). A global threshold may empty a whole layer
-        (T6.4); nothing here prevents it.
+        ValueError: as for `keep_best`, or masks that do not fit the model.
 
     >>> model = nn.Linear(4, 1)
     >>> _ = model.weight.data.copy_(torch.tensor([[3.0, -1.0, 2.0, -4.0]]))
     >>> magnitude_masks(model, full_masks(model), 0.5)["weight"]
     tensor([[ True, False, False,  True]])
     """
-    if scope not in SCOPES:
-        raise ValueError(f"unknown scope {scope!r}; choose from {', '.join(SCOPES)}")
-    scores = {}
-    for name, weight in check_masks(model, masks).items():
-        scores[name] = weight.detach()[masks[name]].abs()
-        if not torch.isfinite(scores[name]).all():
-            raise ValueError(f"{name} holds weights that are NaN or infinite")
-    if scope == "global":
-        if isinstance(fraction, Mapping):
-            raise ValueError("global scope takes one fraction, not one per layer")
-        kept = _keep_largest(torch.cat(list(scores.values())), fraction)
-        pieces = dict(zip(scores, kept.split([len(s) for s in scores.values()]), strict=True))
-    else:
-        fractions = fraction if isinstance(fraction, Mapping) else dict.fromkeys(scores, fraction)
-        if set(fractions) != set(scores):
-            raise ValueError("the fractions must name every prunable weight, and nothing else")
-        pieces = {name: _keep_largest(score, fractions[name]) for name, score in scores.items()}
-    return {name: masks[name].masked_scatter(masks[name], pieces[name]) for name in scores}
+    weights = check_masks(model, masks)
+    scores = {name: weight.detach().abs() for name, weight in weights.items()}
+    return keep_best(scores, {name: masks[name] for name in weights}, fraction, scope)
 
 
 def _keep_largest(scores: Tensor, fraction: float) -> Tensor:
@@ -138,102 +172,6 @@ def _keep_largest(scores: Tensor, fraction: float) -> Tensor:
     ties = (scores == threshold).nonzero().flatten()
     keep[ties[: num_removed - int((~keep).sum())]] = False
     return keep
-
-
-def pq_index(weights: Tensor, p: float, q: float) -> float:
-    """Return the PQ index: how unequal the magnitudes are, from 0 (all equal) upwards.
-
-    Source: Diao et al. 2023, arXiv:2302.05601; properties T1.1-T1.5.
-    I = 1 - d^(1/q - 1/p) ||w||_p / ||w||_q.
-
-    Args:
-        weights: (survivor,), finite, not all zero.
-        p, q: norm orders, 0 < p < q.
-
-    Returns:
-        A number in [0, 1 - d^(1/q - 1/p)].
-
-    Raises:
-        ValueError: p >= q, no weights, a NaN, or only zeros (the index is not defined).
-
-    >>> round(pq_index(torch.tensor([1.0, 1.0, 1.0, 1.0]), 1, 2), 6)
-    0.0
-    >>> pq_index(torch.tensor([1.0, 0.0, 0.0, 0.0]), 1, 2)
-    0.5
-    """
-    if not (0 < p < q < math.inf):
-        raise ValueError(f"the PQ index needs 0 < p < q, not p={p}, q={q}")
-    w = weights.detach().flatten().to(torch.float64).abs()
-    d = len(w)
-    if d == 0 or not torch.isfinite(w).all() or not w.any():
-        raise ValueError("the PQ index needs finite weights that are not all zero")
-    w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
-    log_p, log_q = (math.log(w.pow(s).sum().item() / d) / s for s in (p, q))  # of power means
-    return max(0.0, -math.expm1(log_p - log_q))
-
-
-def sap_fraction(
-    weights: Tensor, p: float, q: float, eta: float = 0.0, gamma: float = 1.0, beta: float = 0.9
-) -> float:
-    """Return the pruning fraction that SAP (sparsity-informed adaptive pruning) prescribes.
-
-    Source: Diao et al. 2023, arXiv:2302.05601; what the count guarantees: T1.6-T1.8.
-    m = ceil(d (1 + eta)^(-q/(q-p)) (1 - I)^(pq/(q-p))) weights are kept.
-
-    Args:
-        weights: (survivor,), finite, not all zero.
-        p, q: norm orders, 0 < p < q; the published pairs are (0.5, 1) and (1, 2).
-        eta: tolerated ratio of removed to kept mass, >= 0.
-        gamma: scales the fraction, > 0.
-        beta: the largest fraction allowed, in (0, 1).
-
-    Returns:
-        min(gamma (1 - m / d), beta), in [0, 1).
-
-    Raises:
-        ValueError: a parameter out of its range, or weights as for `pq_index`.
-
-    >>> sap_fraction(torch.tensor([1.0, 1.0, 0.0, 0.0]), 1, 2)
-    0.5
-    """
-    if not (0 <= eta < math.inf and 0 < gamma < math.inf and 0 < beta < 1):
-        raise ValueError(
-            f"SAP needs eta >= 0, gamma > 0, 0 < beta < 1, not {eta=}, {gamma=}, {beta=}"
-        )
-    index, d = pq_index(weights, p, q), weights.numel()
-    kept = d * (1 + eta) ** (-q / (q - p)) * (1 - index) ** (p * q / (q - p))
-    m = math.ceil(kept * (1 - 1e-12))  # an exact integer must not be lifted by round-off
-    return min(max(gamma * (1 - m / d), 0.0), beta)
-
-
-def sap_fractions(
-    model: nn.Module, masks: Masks, scope: str, *parameters: float
-) -> float | dict[str, float]:
-    """Return SAP's fraction for a network: one for all weights pooled, or one for each layer.
-
-    Source: Diao et al. 2023, arXiv:2302.05601, who pool all layers; one per layer is ours.
-
-    Args:
-        model: a module with prunable weights.
-        masks: the current masks.
-        scope: "layerwise" or "global".
-        parameters: p, q and, if wanted, eta, gamma, beta, as for `sap_fraction`.
-
-    Returns:
-        What `magnitude_masks` takes as ``fraction`` in that scope. A layer that has lost all its
-        weights gets 0.
-
-    Raises:
-        ValueError: as for `sap_fraction`, or masks that do not fit.
-
-    >>> model = nn.Linear(4, 1); _ = model.weight.data.copy_(torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
-    >>> sap_fractions(model, full_masks(model), "layerwise", 1, 2)
-    {'weight': 0.5}
-    """
-    survivors = {k: w.detach()[masks[k]] for k, w in check_masks(model, masks).items()}
-    if scope == "global":
-        return sap_fraction(torch.cat(list(survivors.values())), *parameters)
-    return {k: sap_fraction(w, *parameters) if len(w) else 0.0 for k, w in survivors.items()}
 
 
 @torch.no_grad()
@@ -367,3 +305,6 @@ def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
                 f"not {masks[name].dtype} of shape {tuple(masks[name].shape)}"
             )
     return weights
+
+
+__getattr__ = _moved.lookup("masks", _moved.NAMES["masks"])

@@ -7,10 +7,13 @@ figures, so modules are named for what they are and defined in the order in whic
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -19,20 +22,24 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
     """Build a freshly initialised network for the images and classes of a data set.
 
     Source: LeCun et al. 1998 (mlp, lenet5); Simonyan & Zisserman 2014, arXiv:1409.1556 (vgg16 and,
-    in small, convnet); He et al. 2015, arXiv:1512.03385 (resnet18, resnet20).
+    in small, convnet); He et al. 2015, arXiv:1512.03385 (resnet18, resnet20); Jordan 2024,
+    arXiv:2404.00498 (airnet, of three widths).
 
     Args:
-        name: "mlp", "lenet5", "convnet", "resnet20", or torchvision's "vgg16" or "resnet18".
+        name: "mlp", "lenet5", "convnet", "resnet20", "airnet", "airnet-32", "airnet-64", or
+            torchvision's "vgg16" or "resnet18".
         dataset: what `data.load` returns; without one, images are 1×28×28 for mlp and lenet5 and
             3×32×32 for the others, in 10 classes.
-        **options: ``widths=(300, 100)`` of mlp; ``width=16`` of convnet; ``weights=None`` of vgg16
-            and resnet18, or the name of pretrained weights, which torchvision then fetches.
+        **options: ``widths=(300, 100)`` of mlp; ``width=16`` of convnet; ``widths=(16, 64, 64)`` of
+            airnet; ``weights=None`` of vgg16 and resnet18, or the name of pretrained weights,
+            which torchvision then fetches.
 
     Returns:
         A module from images (sample, channel, height, width) to logits (sample, class).
 
     Raises:
-        ValueError: an unknown name or option, a bad value, or images too small for the network.
+        ValueError: an unknown name or option, a bad value, images too small for the network, or
+            no data set for airnet, whose first convolution whitens its training images.
         OSError: pretrained weights could not be fetched.
 
     Note:
@@ -43,18 +50,23 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
     """
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}; choose from {', '.join(NAMES)}")
-    known = list(inspect.signature(_MODELS[name]).parameters)[2:]
+    network = NETWORKS[name]
+    known = [*inspect.signature(network.make).parameters][2:]
+    if asks := "images" in known:
+        known.remove("images")
     if unknown := [option for option in options if option not in known]:
         raise ValueError(f"{name} has no option {unknown[0]!r}, only {', '.join(known) or 'none'}")
-    shape, num_classes = (1, 28, 28) if name in ("mlp", "lenet5") else (3, 32, 32), 10
+    shape, num_classes, least = network.shape, 10, network.smallest
     if dataset is not None:
         shape, num_classes = tuple(dataset.train.inputs.shape[1:]), len(dataset.classes)
-    least = _SMALLEST.get(name, 1)
     if min(shape[1:]) < least:
         raise ValueError(
             f"{name} needs images of at least {least}×{least}, not {shape[1]}×{shape[2]}"
         )
-    return _MODELS[name](shape, num_classes, **options)
+    if asks and dataset is None:
+        raise ValueError(f"{name} is fitted to training images: build it with a data set")
+    given = {"images": dataset.train.inputs} if asks else {}
+    return network.make(shape, num_classes, **given, **options)
 
 
 def _mlp(
@@ -106,6 +118,55 @@ def _convnet(shape: Sequence[int], num_classes: int, width: int = 16) -> nn.Sequ
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(sizes[-1], num_classes)
     return nn.Sequential(layers)
+
+
+def _airnet(
+    shape: Sequence[int],
+    num_classes: int,
+    images: Tensor,
+    widths: Sequence[int] = (16, 64, 64),
+) -> nn.Sequential:
+    """A fixed whitening convolution, then three groups of two convolutions without shortcuts.
+
+    Source: Jordan 2024, arXiv:2404.00498, with ReLU for GELU and BatchNorm as torch has it.
+    """
+    if not isinstance(widths, list | tuple) or any(type(w) is not int or w < 1 for w in widths):
+        raise ValueError(f"widths must be a list of whole numbers above 0, not {widths!r}")
+    layers: OrderedDict[str, nn.Module] = OrderedDict(whiten=_whitening(images), relu=nn.ReLU())
+    sizes = [layers["whiten"].out_channels, *widths]
+    for i, (num_inputs, num_units) in enumerate(pairwise(sizes), start=1):
+        layers[f"group{i}"] = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(num_inputs, num_units, 3, padding=1, bias=False),
+                pool=nn.MaxPool2d(2),
+                bn1=nn.BatchNorm2d(num_units),
+                relu1=nn.ReLU(),
+                conv2=nn.Conv2d(num_units, num_units, 3, padding=1, bias=False),
+                bn2=nn.BatchNorm2d(num_units),
+                relu2=nn.ReLU(),
+            )
+        )
+    layers.update(
+        pool=nn.AdaptiveMaxPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(sizes[-1], num_classes)
+    )
+    return nn.Sequential(layers)
+
+
+def _whitening(images: Tensor, most: int = 5000) -> nn.Conv2d:
+    """Return a frozen 2×2 convolution whose outputs, and their negatives, are uncorrelated.
+
+    It projects each patch on the principal axes of the patches of the first images, in units of
+    their deviations; a small constant keeps what hardly varies from being blown up.
+    """
+    patches = nn.functional.unfold(images[:most].double().cpu(), 2)  # (image, 4 channels, place)
+    patches = patches.transpose(1, 2).flatten(0, 1)
+    variances, axes = torch.linalg.eigh(patches.T.cov())
+    axes = (axes / (variances + 1e-2).sqrt()).T.flip(0).float()
+    axes = axes * axes.sum(1, keepdim=True).sign()  # or the machine's choice of a sign decides
+    conv = nn.Conv2d(images.shape[1], 2 * len(axes), 2, bias=False)
+    kernels = axes.reshape(-1, *conv.weight.shape[1:])
+    conv.weight = nn.Parameter(torch.cat([kernels, -kernels]), requires_grad=False)
+    return conv
 
 
 class _Block(nn.Module):
@@ -199,14 +260,31 @@ def _pretrained(published: Any, weights: str) -> dict[str, Tensor]:
         raise OSError(f"cannot fetch weights {weights}: {' '.join(str(error).split())}") from error
 
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": _mlp,
-    "lenet5": _lenet5,
-    "convnet": _convnet,
-    "resnet20": _resnet20,
-    "vgg16": _vgg16,
-    "resnet18": _resnet18,
+@dataclass(frozen=True)
+class Network:
+    """All that is known of a network by its name.
+
+    Args:
+        make: called with the shape of an image, the number of classes and the options that it
+            names; with ``images=``, the training images, too, if it asks for them.
+        shape: of an image where no data set gives one.
+        smallest: pixels on a side with which it has anything left to work on.
+    """
+
+    make: Callable[..., nn.Module]
+    shape: tuple[int, int, int] = (3, 32, 32)
+    smallest: int = 1
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(_mlp, (1, 28, 28)),
+    "lenet5": Network(_lenet5, (1, 28, 28), 12),
+    "convnet": Network(_convnet, smallest=8),
+    "resnet20": Network(_resnet20),
+    "vgg16": Network(_vgg16, smallest=32),
+    "resnet18": Network(_resnet18),
+    "airnet": Network(_airnet, smallest=9),
+    "airnet-32": Network(partial(_airnet, widths=(32, 128, 128)), smallest=9),
+    "airnet-64": Network(partial(_airnet, widths=(64, 256, 256)), smallest=9),
 }
-# Images with fewer pixels on a side shrink to nothing before the last layer.
-_SMALLEST = {"lenet5": 12, "convnet": 8, "vgg16": 32}
-NAMES = tuple(_MODELS)
+NAMES = tuple(NETWORKS)

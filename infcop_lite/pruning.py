@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from . import data
+from .amounts import spared
 from .compute import lay_out, threads
 from .config import Config
 from .identity import fingerprint, identity
@@ -75,11 +76,16 @@ class Pruned:
         budget = c.warmup_epochs + sum([c.dense_epochs, *levels[1:]] if c.dense_epochs else levels)
         return (
             f"weights: {num_kept:,} of {num_weights:,} kept, density {num_kept / num_weights:.4f};"
-            f" {num_others:,} other parameters, never pruned\n"
+            f" {num_others:,} other parameters, never pruned\n{self._spared()}"
             f"{split} accuracy: {dense:.4f} dense, {pruned:.4f} pruned\n"
             f"training: {spent:.4g} of at most {budget:.4g} epochs in {ends[-1].elapsed_s:.0f} s,"
             f" {c.warmup_epochs:.4g} of them warm-up"
         )
+
+    def _spared(self) -> str:
+        found = spared(self.model, self.config.dense)
+        layers = (f"{name.removesuffix('.weight')} ({why})" for name, why in found.items())
+        return f"not pruned: {', '.join(layers)}\n" if found else ""
 
 
 def prune(

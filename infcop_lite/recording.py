@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from .compute import accelerator
-from .config import READS, Config, stop_rule
+from .config import Config
 from .flows import FLOWS
 from .ledger import commit
 from .level import Trainer
 from .masks import Masks, density, mask_distance
 from .monitor import Measured
 from .rows import Row
-from .stopping import AnyOf, FixedEpochs
+from .stopping import READS, AnyOf, FixedEpochs, stop_rule
 
 NAN = float("nan")
 #: Names of rules that compare something with the reference network.

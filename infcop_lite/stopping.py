@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 NAN = float("nan")
+#: What can be measured at a check.
+READS = frozenset({"accuracy", "information", "gradient", "mask"})
 
 
 @dataclass(frozen=True)
@@ -374,3 +376,37 @@ RULES: dict[str, Callable[[Any, float, float], Rule]] = {
 
 def _consistency(flow: str, settings: Any) -> Rule:
     return FlowConsistency(flow, settings.epsilon, relative=not settings.absolute)
+
+
+def stop_rule(config: Any, target: float, loss: float = 0.0) -> Rule:
+    """Return the stop rule that a config names.
+
+    Source: design of the command line; names joined with "+" make `AnyOf`.
+
+    Args:
+        config: a `config.Config`; its ``stop`` is a name, or already a rule, which is returned as
+            it is.
+        target: validation accuracy of the reference network, for "accuracy".
+        loss: training loss of the reference network, for "loss" and "twice-loss".
+
+    Raises:
+        ValueError: an unknown name.
+
+    >>> from infcop_lite.config import Config
+    >>> stop_rule(Config(stop="information+accuracy"), target=0.9).rules[1]
+    ReachAccuracy(target=0.9)
+    """
+    if not isinstance(config.stop, str):
+        reads: Any = getattr(config.stop, "reads", None)
+        is_rule = isinstance(reads, frozenset) and callable(getattr(config.stop, "stop", None))
+        if isinstance(config.stop, type) or not is_rule:
+            raise ValueError(f"stop must be a name or a rule, not {config.stop!r}")
+        if unknown := sorted(map(str, reads - READS)):
+            raise ValueError(f"the stop rule reads {', '.join(unknown)}, which is not measured")
+        return config.stop
+    names = config.stop.split("+")
+    for name in names:
+        if name not in RULES:
+            raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(RULES)}")
+    rules = [RULES[name](config, target, loss) for name in names]
+    return rules[0] if len(rules) == 1 else AnyOf(*rules)

@@ -52,6 +52,8 @@ CHANGES = {
     "data": {},  # digits are the only data that are always there
     "model": {"model": "convnet", "subset": 80, "levels": 1, "epochs": 1},
     "subset": {"subset": 90},
+    "score": {"score": "taylor"},
+    "dense": {"dense": ("fc1",), "scope": "global"},
     "amount": {"amount": "sap", "gamma": 2.0},
     "fraction": {"fraction": 0.3},
     "p": {"amount": "sap", "p": 0.3},
@@ -84,6 +86,8 @@ CHANGES = {
     "seed": {"seed": 7},
     "threads": {"threads": 2},
     "device": {"device": "cpu"},
+    "a score of chance": {"score": "random", "rewind": "none"},
+    "a fraction for each layer": {"fraction": {"fc1": 0.3, "fc[23]": 0.6}},
     "a start of one's own": {"rewind": halfway, "level_schedule": "cosine"},
     "an augmentation of one's own": {"augment": noise, "dense_epochs": 1, "rewind": "none"},
 }

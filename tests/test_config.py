@@ -26,7 +26,7 @@ REAL = ["fraction", "p", "q", "eta", "gamma", "beta", "epsilon", "epochs", "warm
 REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
 REAL += ["dense_epochs", "level_lr", "label_smoothing"]
 TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
-TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment"]
+TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment", "score"]
 FLAGS = ["absolute", "monitor"]
 OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads", "level_lr"}
 
@@ -72,7 +72,7 @@ def refusal(**options):
 
 
 def test_every_field_is_in_one_of_the_lists_of_this_file():
-    assert sorted(WHOLE + REAL + TEXT + FLAGS) == sorted(set(NAMES) - {"stop"})
+    assert sorted(WHOLE + REAL + TEXT + FLAGS) == sorted(set(NAMES) - {"stop", "dense"})
     assert sorted(RANGES) == sorted(WHOLE + REAL)
 
 
@@ -236,3 +236,17 @@ def test_a_rule_object_is_returned_as_it_is():
 @pytest.mark.parametrize("stop", [3, 0.5, True, object(), FixedEpochs])
 def test_what_is_neither_a_name_nor_a_rule_is_refused(stop):
     assert "stop" in refusal(stop=stop)
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [("fc1, conv*", ("fc1", "conv*")), (["fc1"], ("fc1",)), ((), ()), ("", ())],
+)
+def test_layers_that_stay_dense_are_names_in_any_usual_form(given, held):
+    assert Config(dense=given).dense == held
+
+
+def test_a_fraction_may_be_named_for_each_layer():
+    assert Config(fraction={"fc1": 0.3, "conv*": 0.5}).fraction["fc1"] == 0.3
+    for wrong in (0.0, 1.0, "a", None, True):
+        assert "fraction of fc1 must be" in refusal(fraction={"fc1": wrong})

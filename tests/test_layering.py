@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "infcop_lite"
 MAY_IMPORT = {
     "_moved": set(),
-    "masks": set(),
+    "masks": {"_moved"},
+    "limits": set(),
     "flows": {"masks", "train"},
     "stopping": set(),
     "data": set(),
@@ -19,9 +20,10 @@ MAY_IMPORT = {
     "models": set(),
     "compute": set(),
     "train": {"_moved", "masks"},
-    "config": {"_moved", "masks", "stopping", "train"},
+    "scores": {"masks", "train"},
+    "config": {"_moved", "limits", "masks", "models", "scores", "stopping", "train"},
     "identity": {"config"},
-    "amounts": {"config", "masks"},
+    "amounts": {"config", "masks", "scores"},
     "monitor": {"data", "flows", "masks", "stopping", "train"},
     "ledger": set(),
     "rows": set(),
@@ -71,6 +73,7 @@ MAY_IMPORT = {
         "rows",
     },
     "pruning": {
+        "amounts",
         "compute",
         "config",
         "data",
@@ -91,7 +94,7 @@ MAY_IMPORT = {
     "figures": set(),
     "__main__": {"config", "data", "records", "rows", "sweep"},
     "theory.__init__": set(),
-    "theory.amounts": {"masks"},
+    "theory.amounts": {"amounts"},
     "theory.information": {"flows"},
     "theory.gradients": {"masks"},
     "theory.consistency": {"flows"},
@@ -104,7 +107,7 @@ MAY_IMPORT = {
     "explorer.replay": {"masks", "config", "level", "loop", "monitor", "rows", "stopping"}
     | {"explorer.knobs"},
     "explorer.lenses": {"flows", "theory.information", "explorer.knobs"},
-    "explorer.amounts": {"masks", "theory.amounts", "explorer.knobs"},
+    "explorer.amounts": {"amounts", "theory.amounts", "explorer.knobs"},
     "explorer.costs": {"theory.schedules", "explorer.knobs"},
     "__init__": {"_moved", "compacting", "config", "loop", "pruning"},
 }

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from infcop_lite import Config, data, level, models, prune, run_imp
+from infcop_lite.amounts import sap_fraction
 from infcop_lite.masks import (
     density,
     full_masks,
     magnitude_masks,
     prunable,
     rewind,
-    sap_fraction,
 )
 from infcop_lite.rows import SECONDS
 from infcop_lite.stopping import FixedEpochs, Schedule

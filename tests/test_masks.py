@@ -14,17 +14,15 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
+from infcop_lite.amounts import pq_index, sap_fraction, sap_fractions
 from infcop_lite.masks import (
     apply_masks,
     density,
     full_masks,
     magnitude_masks,
     mask_distance,
-    pq_index,
     prunable,
     rewind,
-    sap_fraction,
-    sap_fractions,
 )
 from infcop_lite.train import make_optimizer, shuffled_batches, train_steps
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models._api import WeightsEnum
 
-from infcop_lite import data, models
+from infcop_lite import data, models, prune
 
 SMALL = ["mlp", "lenet5", "convnet", "resnet20"]
 PUBLISHED = ["vgg16", "resnet18"]
@@ -329,3 +329,80 @@ def test_a_bad_option_is_named(name, options):
     with pytest.raises(ValueError, match=next(iter(options))) as error:
         on_meta(name, **options)
     one_line(error)
+
+
+# airnet: a first layer that is fitted to the images, and frozen
+
+
+def images(num_images=60, channels=3, size=12, seed=0):
+    """A data set of random images whose channels and neighbours are correlated."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(num_images, channels, size + 2, size + 2, generator=generator)
+    smooth = nn.functional.avg_pool2d(noise, 3, stride=1)
+    smooth = smooth + noise.mean(1, keepdim=True)[..., 1:-1, 1:-1]
+    train = SimpleNamespace(inputs=smooth)
+    return SimpleNamespace(train=train, classes=tuple("abcd"))
+
+
+def test_the_first_layer_of_airnet_gives_uncorrelated_outputs_and_their_negatives():
+    dataset = images(400)
+    layer = models.build("airnet", dataset).whiten
+    assert layer.weight.shape == (24, 3, 2, 2)
+    assert not layer.weight.requires_grad
+    with torch.no_grad():
+        outputs = layer(dataset.train.inputs).transpose(0, 1).flatten(1)
+    assert torch.equal(outputs[:12], -outputs[12:])
+    covariance = outputs[:12].double().cov()
+    variances = torch.diagonal(covariance)
+    assert (covariance - torch.diag(variances)).abs().max() < 1e-3
+    assert 0.5 < variances.min() <= variances.max() < 1.001  # less what keeps small ones small
+
+
+def test_airnet_is_the_same_for_the_same_images_and_another_for_others():
+    first, again, other = (
+        models.build("airnet", images(seed=seed)).whiten.weight for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        # by hand: whitening; 9 (24·16 + 16² + 16·64 + 3·64²); BatchNorm; the last layer
+        ("airnet", 288 + 9 * (384 + 256 + 1024 + 3 * 4096) + 4 * 144 + 650),
+        ("airnet-32", 288 + 9 * (768 + 1024 + 4096 + 3 * 16384) + 4 * 288 + 1290),
+        ("airnet-64", 288 + 9 * (1536 + 4096 + 16384 + 3 * 65536) + 4 * 576 + 2570),
+    ],
+)
+def test_every_airnet_has_its_number_of_parameters(name, parameters):
+    dataset = images(size=32)
+    dataset.classes = tuple("0123456789")
+    model = models.build(name, dataset)
+    assert count(model) == parameters
+    with torch.no_grad():
+        assert model(dataset.train.inputs[:2]).shape == (2, 10)
+
+
+def test_airnet_takes_images_from_nine_pixels_up_and_asks_for_them():
+    model = models.build("airnet", images(channels=1, size=9), widths=[4, 6, 8])
+    assert model(torch.zeros(2, 1, 9, 9)).shape == (2, 4)
+    with pytest.raises(ValueError, match="airnet needs images of at least 9×9"):
+        models.build("airnet", images(size=8))
+    with pytest.raises(ValueError, match="airnet is fitted to training images: build it with a"):
+        models.build("airnet")
+    with pytest.raises(ValueError, match="widths must be a list of whole numbers"):
+        models.build("airnet", images(), widths=[0, 1, 2])
+    with pytest.raises(ValueError, match="airnet has no option 'images', only widths"):
+        models.build("airnet", images(), images=torch.zeros(1))
+
+
+def test_airnet_can_be_pruned_all_but_its_first_layer():
+    dataset = images(60, size=16)
+    x, y = dataset.train.inputs, torch.arange(60) % 4
+    torch.manual_seed(0)
+    net = models.build("airnet", dataset, widths=[4, 6, 8])
+    found = prune(net, (x, y), (x, y), levels=1, epochs=1, warmup_epochs=1, augment="flip-shift")
+    assert found.masks["whiten.weight"].all()
+    assert torch.equal(found.model.whiten.weight, net.whiten.weight)
+    assert "not pruned: whiten (frozen)" in found.summary()

@@ -10,8 +10,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from ..amounts import pq_index, sap_fraction
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
-from ..masks import pq_index, sap_fraction
 from ..theory.amounts import discarded_share
 
 ORDERS = {0.25: (0.5, 1, 2), 0.5: (1, 2, 3), 1: (2, 3, 4), 2: (3, 4)}  # p -> its q, all above

@@ -13,14 +13,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from ..config import Config, stop_rule
+from ..config import Config
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
 from ..level import Trainer
 from ..loop import State, run
 from ..masks import Masks, density
 from ..monitor import Measured
 from ..rows import Row
-from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient
+from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient, stop_rule
 
 NAN = float("nan")
 CELLS = 64  # at most so many on a side of a mask's picture

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..masks import pq_index, sap_fraction
+from ..amounts import pq_index, sap_fraction
 
 _SEARCH_LIMIT = 2**22
 

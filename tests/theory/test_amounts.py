@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from torch import nn
 
-from infcop_lite.masks import full_masks, magnitude_masks, pq_index, sap_fraction
+from infcop_lite.amounts import pq_index, sap_fraction
+from infcop_lite.masks import full_masks, magnitude_masks
 from infcop_lite.theory.amounts import (
     discarded_share,
     effective_number,

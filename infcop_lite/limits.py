@@ -1,0 +1,53 @@
+"""One option: its help, the type and the range of its values, and how a refusal says so."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+
+def option(default: Any, help: str, **limits: Any) -> Any:
+    """Declare a field of a dataclass with its help and its limits.
+
+    Args:
+        default: of the field.
+        help: for the command line.
+        limits: ``above``, ``least``, ``below`` of a number; ``choices`` of a name.
+    """
+    return field(default=default, metadata={"help": help, **limits})
+
+
+def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    """See that a value is of its type and within its limits.
+
+    Args:
+        name: of the option, for the message.
+        value: of the option.
+        hint: its type annotation.
+        limits: as for `option`.
+
+    Raises:
+        ValueError: it is not; the message is one line.
+
+    >>> check("levels", -1, int, {"least": 0})
+    Traceback (most recent call last):
+    ValueError: levels must be at least 0, not -1
+    """
+    kinds = getattr(hint, "__args__", (hint,))
+    allowed = (*kinds, int) if float in kinds else kinds
+    if type(value) is int and abs(value) >= 2**63:
+        raise ValueError(f"{name} must fit in 64 bits")
+    if type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value)):
+        known = (k for k in kinds if k is not type(None) and isinstance(k, type))
+        wanted = " or ".join(k.__name__ for k in known)
+        raise ValueError(f"{name} must be a finite {wanted}, not {value!r}")
+    if value is None:
+        return
+    if "choices" in limits and value not in limits["choices"]:
+        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(limits['choices'])}")
+    if "above" in limits and not value > limits["above"]:
+        raise ValueError(f"{name} must be greater than {limits['above']}, not {value}")
+    if "least" in limits and not value >= limits["least"]:
+        raise ValueError(f"{name} must be at least {limits['least']}, not {value}")
+    if "below" in limits and not value < limits["below"]:
+        raise ValueError(f"{name} must be less than {limits['below']}, not {value}")

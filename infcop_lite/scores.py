@@ -1,0 +1,143 @@
+"""What weights are ranked by; a score of your own is a function.
+
+A score is called with the network, its masks, a batch (inputs, targets) and a loss, and returns a
+tensor like the weight for each prunable weight: the larger, the more worth keeping. Only the order
+counts, within a layer or, in global scope, over all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .masks import Masks, prunable
+from .train import evaluating
+
+Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Scores = dict[str, Tensor]
+Score = Callable[[nn.Module, Masks, Batch | None, Loss], Mapping[str, Tensor]]
+BATCH_SIZE = 250
+
+
+def magnitude(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
+    """Return |weight|; it reads no batch.
+
+    Source: Han et al. 2015, arXiv:1506.02626.
+
+    >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[-3.0, 2.0]]))
+    >>> magnitude(layer, {}, None, nn.functional.cross_entropy)["weight"]
+    tensor([[3., 2.]])
+    """
+    return {name: weight.detach().abs() for name, weight in prunable(model).items()}
+
+
+def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
+    """Return |weight| · norm of the input it is multiplied with, over the samples of the batch.
+
+    Source: Wanda, Sun et al. 2023, arXiv:2306.11695, for linear layers; for a convolution the norm
+    is that of its input channel over all places.
+
+    Raises:
+        ValueError: no batch.
+
+    >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[-3.0, 2.0]]))
+    >>> batch = torch.tensor([[1.0, 3.0], [0.0, 4.0]]), torch.tensor([0, 0])
+    >>> weight_times_input(layer, {}, batch, nn.functional.cross_entropy)["weight"]
+    tensor([[ 3., 10.]])
+    """
+    weights, squares = prunable(model), dict[str, Tensor]()
+
+    def add(name: str, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x, weight = given[0].detach(), weights[name]
+        axis = 1 if isinstance(module, nn.modules.conv._ConvNd) else -1
+        norms = x.movedim(axis, 0).flatten(1).square().sum(1)
+        groups = getattr(module, "groups", 1)
+        if groups > 1:  # a unit of a grouped convolution hears its own group's channels
+            per_unit = norms.reshape(groups, -1).repeat_interleave(len(weight) // groups, 0)
+        else:
+            per_unit = norms.expand(len(weight), -1)
+        squares[name] = squares[name] + per_unit if name in squares else per_unit
+
+    with _watched(model, add), torch.no_grad(), evaluating(model):
+        for x in _batch(batch)[0].split(BATCH_SIZE):
+            model(x)
+    scores = magnitude(model, masks, batch, loss)
+    for name, score in scores.items():
+        norms = squares.get(name, torch.zeros(score.shape[:2], device=score.device)).sqrt()
+        score *= norms.reshape(*norms.shape, *[1] * (score.dim() - 2))
+    return scores
+
+
+def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
+    """Return |weight · gradient of the loss|: to first order, how far removing it moves the loss.
+
+    Source: Molchanov et al. 2019, arXiv:1906.10771, whose score is its square, which ranks alike.
+
+    Raises:
+        ValueError: no batch.
+
+    >>> layer = nn.Linear(2, 2); batch = torch.eye(2), torch.tensor([0, 1])
+    >>> taylor(layer, {}, batch, nn.functional.cross_entropy)["weight"].shape
+    torch.Size([2, 2])
+    """
+    inputs, targets = _batch(batch)
+    weights = {name: weight for name, weight in prunable(model).items() if weight.requires_grad}
+    totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    with evaluating(model), torch.enable_grad():
+        for x, y in zip(inputs.split(BATCH_SIZE), targets.split(BATCH_SIZE), strict=True):
+            part = loss(model(x), y) * (len(x) / len(inputs))
+            found = torch.autograd.grad(part, list(weights.values()), allow_unused=True)
+            for name, gradient in zip(weights, found, strict=True):
+                if gradient is not None:
+                    totals[name] += gradient
+    frozen = {k: torch.zeros_like(w) for k, w in prunable(model).items() if k not in weights}
+    return {k: (w * totals[k]).detach().abs() for k, w in weights.items()} | frozen
+
+
+def at_random(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
+    """Return numbers drawn from torch's global generator: the control of every score.
+
+    >>> at_random(nn.Linear(2, 1), {}, None, nn.functional.cross_entropy)["weight"].shape
+    torch.Size([1, 2])
+    """
+    weights = prunable(model).items()
+    return {name: torch.rand(weight.shape).to(weight.device) for name, weight in weights}
+
+
+#: Name -> score.
+SCORES: dict[str, Score] = {
+    "magnitude": magnitude,
+    "weight-times-input": weight_times_input,
+    "taylor": taylor,
+    "random": at_random,
+}
+
+
+def _batch(batch: Batch | None) -> Batch:
+    if batch is None:
+        raise ValueError("this score reads a batch: give (inputs, targets)")
+    return batch
+
+
+@contextmanager
+def _watched(
+    model: nn.Module, told: Callable[[str, nn.Module, tuple[Tensor, ...]], None]
+) -> Iterator[None]:
+    """Tell of every input of a prunable layer, while it lasts."""
+    names = {id(weight): name for name, weight in prunable(model).items()}
+    handles = []
+    for module in model.modules():
+        name = names.get(id(getattr(module, "weight", None)))
+        if name is not None:
+
+            def hook(module: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+                told(name, module, given)
+
+            handles.append(module.register_forward_pre_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
