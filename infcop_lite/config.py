@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from . import _moved
+from .datasets import RECORDS
 from .masks import SCOPES
 from .stopping import RULES, AnyOf, Rule
 from .train import OPTIMIZERS, SCHEDULES
@@ -49,7 +50,7 @@ class Config:
     0.2
     """
 
-    data: str = _option("digits", "data set: digits, mnist, fashion-mnist or cifar10")
+    data: str = _option("digits", f"data set: {', '.join(RECORDS)}")
     model: str = _option("mlp", "network: mlp, lenet5, convnet, resnet20, vgg16 or resnet18")
     subset: int | None = _option(None, "use this many training images instead of all", above=0)
     amount: str = _option("fixed", "how much a level prunes", choices=("fixed", "sap"))

@@ -13,6 +13,8 @@ import struct
 import tarfile
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from functools import partial
 from http.client import IncompleteRead
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from hypothesis import strategies as st
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from infcop_lite import data
+from infcop_lite.datasets import RECORDS
 
 NUM_TRAIN, NUM_TEST = 60, 20
 # The written files serve every example of a property: nothing in it changes them.
@@ -45,11 +48,17 @@ def write(folder, contents):
         (folder / path).write_bytes(content)
 
 
+def accept(contents, name, patch):
+    """Let the record of a data set know these files as the published ones."""
+    files = {path: md5(content) for path, content in contents.items()}
+    patch.setitem(RECORDS, name, replace(RECORDS[name], files=files))
+
+
 def mnist_files(name="mnist"):
     """Four small IDX files; the first two pixels number the image, test images from 100 on."""
     contents = {}
     for path, first, count in zip(
-        data._MD5S[name], (0, 0, 100, 100), (60, 60, 20, 20), strict=True
+        RECORDS[name].files, (0, 0, 100, 100), (60, 60, 20, 20), strict=True
     ):
         number = np.arange(first, first + count)
         images = np.zeros((count, 28, 28), np.uint8)
@@ -73,7 +82,7 @@ def write_binary_cifar10(folder, patch):
         for name, (pixels, labels) in zip(BATCHES, cifar10_batches(), strict=True)
     }
     write(folder, contents)
-    patch.setitem(data._MD5S, "cifar10", {path: md5(c) for path, c in contents.items()})
+    accept(contents, "cifar10", patch)
     return contents
 
 
@@ -93,7 +102,7 @@ def write_python_cifar10(folder, patch):
 def write_mnist(folder, patch, name="mnist"):
     contents = mnist_files(name)
     write(folder, contents)
-    patch.setitem(data._MD5S, name, {path: md5(content) for path, content in contents.items()})
+    accept(contents, name, patch)
     return contents
 
 
@@ -374,7 +383,7 @@ def test_a_label_out_of_range_is_refused(layout, tmp_path, monkeypatch):
         path, offset = next(p for p in contents if "t10k-labels" in p), 8
     content = contents[path][:offset] + b"\x0a" + contents[path][offset + 1 :]
     write(tmp_path, {path: content})
-    monkeypatch.setitem(data._MD5S[layout], path, md5(content))
+    accept(contents | {path: content}, layout, monkeypatch)
     with pytest.raises(ValueError, match=f"{layout} has labels outside 0 to 9") as error:
         data.load(layout, tmp_path)
     one_line(error)
@@ -438,7 +447,8 @@ def publish(web, name, tmp_path, monkeypatch):
         with tarfile.open(fileobj=archive, mode="w:gz") as tar:
             tar.add(tmp_path / "published/cifar-10-batches-bin", "cifar-10-batches-bin")
         web.files["cifar-10-binary.tar.gz"] = archive.getvalue()
-        monkeypatch.setattr(data, "_CIFAR10_MD5", md5(archive.getvalue()))
+        fetch = partial(RECORDS[name].fetch, md5=md5(archive.getvalue()))
+        monkeypatch.setitem(RECORDS, name, replace(RECORDS[name], fetch=fetch))
     else:
         for path, content in contents.items():
             web.files[Path(path).name + ".gz"] = gzip.compress(content)

@@ -14,12 +14,13 @@ MAY_IMPORT = {
     "masks": set(),
     "flows": {"masks", "train"},
     "stopping": set(),
-    "data": set(),
+    "datasets": set(),
+    "data": {"datasets"},
     "loaders": {"data"},
     "models": set(),
     "compute": set(),
     "train": {"_moved", "masks"},
-    "config": {"_moved", "masks", "stopping", "train"},
+    "config": {"_moved", "datasets", "masks", "stopping", "train"},
     "identity": {"config"},
     "amounts": {"config", "masks"},
     "monitor": {"data", "flows", "masks", "stopping", "train"},
@@ -89,7 +90,7 @@ MAY_IMPORT = {
     "handover": {"flows", "masks", "records"},
     "sweep": {"config", "identity", "loop", "records", "resuming", "rows"},
     "figures": set(),
-    "__main__": {"config", "data", "records", "rows", "sweep"},
+    "__main__": {"config", "data", "datasets", "records", "rows", "sweep"},
     "theory.__init__": set(),
     "theory.amounts": {"masks"},
     "theory.information": {"flows"},
@@ -109,7 +110,7 @@ MAY_IMPORT = {
     "__init__": {"_moved", "compacting", "config", "loop", "pruning"},
 }
 WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "evidence", "figures")
-WITH_FILES = ("data", "ledger", "records", "evidence", "__main__")
+WITH_FILES = ("data", "datasets", "ledger", "records", "evidence", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
 )
