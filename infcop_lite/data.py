@@ -91,7 +91,7 @@ def load(
     """Read a data set from disk and split it; equal arguments give equal splits.
 
     Source: LeCun et al. 1998 (mnist); Xiao et al. 2017, arXiv:1708.07747 (fashion-mnist);
-    Krizhevsky 2009 (cifar10); Alpaydin & Kaynak 1998, in scikit-learn's copy (digits).
+    Krizhevsky 2009 (cifar10, cifar100); Alpaydin & Kaynak 1998, in scikit-learn's copy (digits).
 
     Args:
         name: one of `NAMES`; "digits" needs no files.

@@ -121,6 +121,13 @@ def test_help_lists_the_choices(call):
     assert all(stop in text for stop in STOPS)
 
 
+def test_help_names_every_data_set(call):
+    text, fetched = call("run --help")[1], call("download --help")[1]
+    for name, record in RECORDS.items():
+        assert name in text.split("--data")[-1]
+        assert (name in fetched) == (record.fetch is not None)
+
+
 def test_help_names_the_actions(call):
     code, text, _ = call("--help")
     assert code == 0

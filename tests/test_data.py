@@ -86,6 +86,26 @@ def write_binary_cifar10(folder, patch):
     return contents
 
 
+def cifar100_parts():
+    """Training and test samples in bytes: coarse label 20 - i % 20, fine label i, pixels."""
+    parts = []
+    for count in (60, 20):
+        labels = np.arange(count, dtype=np.uint8)
+        pixels = np.arange(count * 3072).reshape(count, 3072) % 251
+        parts.append(np.column_stack([20 - labels % 20, labels, pixels]).astype(np.uint8))
+    return parts
+
+
+def write_cifar100(folder, patch):
+    files = RECORDS["cifar100"].files
+    parts = zip(files, cifar100_parts(), strict=True)
+    contents = {path: part.tobytes() for path, part in parts}
+    write(folder, contents)
+    sizes = {path: len(content) for path, content in contents.items()}
+    patch.setitem(RECORDS, "cifar100", replace(RECORDS["cifar100"], files=sizes))
+    return contents
+
+
 def write_python_cifar10(folder, patch):
     contents = {
         name: pickle.dumps({"data": pixels, "labels": labels.tolist()}, protocol=2)
@@ -111,7 +131,9 @@ WRITERS = {
     "fashion-mnist": lambda folder, patch: write_mnist(folder, patch, "fashion-mnist"),
     "cifar10": write_binary_cifar10,
     "cifar10, python version": write_python_cifar10,
+    "cifar100": write_cifar100,
 }
+FETCHED = [name for name, record in RECORDS.items() if record.fetch]
 
 
 @pytest.fixture
@@ -170,7 +192,7 @@ def test_each_colour_has_its_own_mean_and_deviation(tmp_path, monkeypatch):
 def test_every_layout_becomes_float_images_and_whole_number_classes(layout, tmp_path, monkeypatch):
     WRITERS[layout](tmp_path, monkeypatch)
     dataset = data.load(layout.split(",")[0], tmp_path)
-    shape = (3, 32, 32) if "cifar10" in layout else (1, 28, 28)
+    shape = (3, 32, 32) if "cifar" in layout else (1, 28, 28)
     for split in (dataset.train, dataset.validation, dataset.test):
         assert split.inputs.dtype == torch.float32
         assert split.inputs.shape == (len(split), *shape)
@@ -178,7 +200,11 @@ def test_every_layout_becomes_float_images_and_whole_number_classes(layout, tmp_
         assert split.targets.dtype == torch.int64
         assert split.targets.shape == (len(split),)
     assert [len(dataset.train), len(dataset.validation)] == [54, 6]
-    assert len(dataset.classes) == 10
+    assert len(dataset.classes) == (100 if layout == "cifar100" else 10)
+
+
+def test_every_data_set_that_is_fetched_is_written_in_small_here():
+    assert {layout.split(",")[0] for layout in WRITERS} == set(FETCHED)
 
 
 def test_labels_stay_with_their_images(mnist_root):
@@ -201,6 +227,23 @@ def test_the_binary_version_is_read_without_unpickling(tmp_path, monkeypatch):
     write_python_cifar10(tmp_path, monkeypatch)
     monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     assert len(data.load("cifar10", tmp_path).test) == 12
+
+
+def test_cifar100_gives_fine_labels_and_pixels_by_channel_row_and_column(tmp_path, monkeypatch):
+    write_cifar100(tmp_path, monkeypatch)
+    record, test = RECORDS["cifar100"], data.load("cifar100", tmp_path).test
+    assert test.targets.tolist() == list(range(20))
+    for channel, row, column in ((0, 0, 0), (0, 0, 31), (0, 1, 0), (1, 0, 0), (2, 31, 31)):
+        pixel = (7 * 3072 + channel * 1024 + row * 32 + column) % 251
+        value = (pixel / 255 - record.mean[channel]) / record.deviation[channel]
+        assert test.inputs[7, channel, row, column].item() == pytest.approx(value, abs=1e-5)
+
+
+def test_the_files_of_cifar100_have_the_size_of_all_its_images():
+    assert [*RECORDS["cifar100"].files.values()] == [50_000 * 3074, 10_000 * 3074]
+    classes = RECORDS["cifar100"].classes
+    assert list(classes) == sorted(set(classes))
+    assert len(classes) == 100
 
 
 def test_a_legacy_processed_file_is_never_opened(tmp_path, monkeypatch):
@@ -320,7 +363,7 @@ def test_digits_are_always_available():
 # Bad input
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_missing_files_say_where_it_looked_and_how_to_get_them(name, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         data.load(name, tmp_path)
@@ -331,8 +374,22 @@ def test_missing_files_say_where_it_looked_and_how_to_get_them(name, tmp_path):
     assert ("cifar-10-batches-py" in message) == (name == "cifar10")
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c + b"\0", lambda c: b"\1" + c[1:]])
-@pytest.mark.parametrize("layout", WRITERS)
+DAMAGES = {
+    "cut off": lambda c: c[:-1],
+    "too long": lambda c: c + b"\0",
+    "altered": lambda c: b"\1" + c[1:],
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "damage"),
+    [
+        pytest.param(layout, damage, id=f"{layout}, {word}")
+        for layout in WRITERS
+        for word, damage in DAMAGES.items()
+        if (layout, word) != ("cifar100", "altered")  # no md5 of its files is published
+    ],
+)
 def test_a_truncated_or_altered_file_is_named(layout, damage, tmp_path, monkeypatch):
     WRITERS[layout](tmp_path, monkeypatch)
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
@@ -374,17 +431,20 @@ def test_a_file_that_cannot_be_read_is_named(failure, mnist_root, monkeypatch):
     one_line(error)
 
 
-@pytest.mark.parametrize("layout", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("layout", FETCHED)
 def test_a_label_out_of_range_is_refused(layout, tmp_path, monkeypatch):
     contents = WRITERS[layout](tmp_path, monkeypatch)
-    if layout == "cifar10":
-        path, offset = "cifar-10-batches-bin/test_batch.bin", 0
-    else:
-        path, offset = next(p for p in contents if "t10k-labels" in p), 8
-    content = contents[path][:offset] + b"\x0a" + contents[path][offset + 1 :]
+    path, offset = {
+        "cifar10": ("cifar-10-batches-bin/test_batch.bin", 0),
+        "cifar100": ("cifar-100-binary/test.bin", 1),
+    }.get(layout) or (next(p for p in contents if "t10k-labels" in p), 8)
+    num_classes = len(RECORDS[layout].classes)
+    content = contents[path][:offset] + bytes([num_classes]) + contents[path][offset + 1 :]
     write(tmp_path, {path: content})
     accept(contents | {path: content}, layout, monkeypatch)
-    with pytest.raises(ValueError, match=f"{layout} has labels outside 0 to 9") as error:
+    with pytest.raises(
+        ValueError, match=f"{layout} has labels outside 0 to {num_classes - 1}$"
+    ) as error:
         data.load(layout, tmp_path)
     one_line(error)
 
@@ -442,11 +502,11 @@ def web(monkeypatch):
 def publish(web, name, tmp_path, monkeypatch):
     """Put a data set on the web and return its files."""
     contents = WRITERS[name](tmp_path / "published", monkeypatch)
-    if name == "cifar10":
-        archive = io.BytesIO()
+    if name in ("cifar10", "cifar100"):
+        archive, folder = io.BytesIO(), Path(next(iter(contents))).parent
         with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            tar.add(tmp_path / "published/cifar-10-batches-bin", "cifar-10-batches-bin")
-        web.files["cifar-10-binary.tar.gz"] = archive.getvalue()
+            tar.add(tmp_path / "published" / folder, folder)
+        web.files[Path(RECORDS[name].fetch.keywords["url"]).name] = archive.getvalue()
         fetch = partial(RECORDS[name].fetch, md5=md5(archive.getvalue()))
         monkeypatch.setitem(RECORDS, name, replace(RECORDS[name], fetch=fetch))
     else:
@@ -466,7 +526,7 @@ def held(folder):
     }
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_download_can_be_loaded_and_leaves_nothing_else(name, web, tmp_path, monkeypatch):
     contents = publish(web, name, tmp_path, monkeypatch)
     root = tmp_path / "new" / "root"
@@ -486,7 +546,7 @@ def test_what_is_whole_is_not_fetched_again(name, web, tmp_path, monkeypatch):
     assert web.asked == []
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_damaged_copy_is_replaced(name, web, tmp_path, monkeypatch):
     contents = publish(web, name, tmp_path, monkeypatch)
     write(tmp_path / "root", {path: content[:-5] for path, content in contents.items()})
@@ -515,7 +575,7 @@ def test_a_connection_that_breaks_is_one_clear_line(name, failure, web, tmp_path
     assert held(tmp_path) == {}
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_download_with_a_wrong_checksum_is_refused(name, web, tmp_path, monkeypatch):
     publish(web, name, tmp_path, monkeypatch)
     web.files = {file: content + b"\0" for file, content in web.files.items()}
