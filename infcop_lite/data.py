@@ -90,11 +90,12 @@ def load(
 ) -> Dataset:
     """Read a data set from disk and split it; equal arguments give equal splits.
 
-    Source: LeCun et al. 1998 (mnist); Xiao et al. 2017, arXiv:1708.07747 (fashion-mnist);
-    Krizhevsky 2009 (cifar10, cifar100); Alpaydin & Kaynak 1998, in scikit-learn's copy (digits).
+    Source: LeCun et al. 1998 (mnist, mnist-small); Xiao et al. 2017, arXiv:1708.07747
+    (fashion-mnist); Krizhevsky 2009 (cifar10, cifar100); Alpaydin & Kaynak 1998, in scikit-learn's
+    copy (digits).
 
     Args:
-        name: one of `NAMES`; "digits" needs no files.
+        name: one of `NAMES`; "digits" and "mnist-small" need no files.
         root: folder of the files; $INFCOP_DATA_DIR or ~/.cache/infcop_lite unless given.
         subset: number of training images to keep (10 or more), all unless given.
         seed: draws the subset, and a tenth of it for validation; the test split never changes.

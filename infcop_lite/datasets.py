@@ -4,6 +4,10 @@ A data set whose files lie as another's do is one more record in `RECORDS`, and 
 
 Files are held to their md5. For CIFAR-100's the publisher names that of the archive alone, which a
 download is held to; the files inside are held to their exact size, and their fine labels are used.
+
+`mnist_subset.npz`, the data set mnist-small, lies in this package: 5000 training and 1000 test
+images of MNIST (Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0, as is the subset), drawn by
+`book/mnist_subset.py` from a fixed seed, classes as they come.
 """
 
 import hashlib
@@ -18,6 +22,7 @@ import numpy as np
 Files = Mapping[str, str | int | None]
 Arrays = list[Any]
 Reader = Callable[[Path, Files], Arrays]
+MNIST_SUBSET = Path(__file__).with_name("mnist_subset.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +165,11 @@ def _digits(*_: object) -> Arrays:
     return [parts[i] for i in (0, 2, 1, 3)]
 
 
+def _mnist_subset(*_: object) -> Arrays:
+    with np.load(MNIST_SUBSET) as arrays:
+        return [arrays[name] for name in ("images", "labels", "test_images", "test_labels")]
+
+
 def _torchvision(folder: Path, name: str) -> None:
     from torchvision import datasets
 
@@ -260,5 +270,13 @@ RECORDS = {
         mean=(0.5071, 0.4865, 0.4409),
         deviation=(0.2673, 0.2564, 0.2762),
         classes=(*_CIFAR100_CLASSES.split(),),
+    ),
+    "mnist-small": Record(
+        title="a subset of MNIST",
+        read=_mnist_subset,
+        comes_with="infcop_lite",
+        mean=(0.1307,),
+        deviation=(0.3081,),
+        classes=tuple("0123456789"),
     ),
 }

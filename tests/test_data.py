@@ -18,6 +18,7 @@ from functools import partial
 from http.client import IncompleteRead
 from pathlib import Path
 
+import mnist_subset
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ from hypothesis import strategies as st
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from infcop_lite import data
-from infcop_lite.datasets import RECORDS
+from infcop_lite.datasets import MNIST_SUBSET, RECORDS
 
 NUM_TRAIN, NUM_TEST = 60, 20
 # The written files serve every example of a property: nothing in it changes them.
@@ -356,8 +357,9 @@ def test_a_data_set_is_available_when_all_its_files_are_there(layout, tmp_path, 
         path.write_bytes(content)
 
 
-def test_digits_are_always_available():
-    assert data.available("digits", "/nowhere")
+@pytest.mark.parametrize("name", ["digits", "mnist-small"])
+def test_what_comes_with_a_package_is_always_available(name):
+    assert data.available(name, "/nowhere")
 
 
 # Bad input
@@ -592,9 +594,12 @@ def test_a_download_into_a_file_is_refused(web, tmp_path):
     one_line(error)
 
 
-def test_digits_need_no_download(web):
-    with pytest.raises(ValueError, match="digits needs no download"):
-        data.download("digits")
+@pytest.mark.parametrize("name", ["digits", "mnist-small"])
+def test_what_comes_with_a_package_needs_no_download(name, web):
+    with pytest.raises(ValueError, match=f"{name} needs no download: it comes with ") as error:
+        data.download(name)
+    one_line(error)
+    assert web.asked == []
 
 
 def test_loading_never_touches_the_network(web, tmp_path, monkeypatch):
@@ -603,6 +608,44 @@ def test_loading_never_touches_the_network(web, tmp_path, monkeypatch):
         data.load("mnist", tmp_path / "root")
     data.available("mnist", tmp_path / "root")
     assert web.asked == []
+
+
+# The subset of MNIST that comes with the package
+
+
+def test_the_subset_of_mnist_has_every_class_and_the_scale_of_the_whole():
+    dataset = data.load("mnist-small", "/nowhere")
+    sizes = [len(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sizes == [4500, 500, 1000]
+    for split, count in ((dataset.train, 4500), (dataset.test, 1000)):
+        assert split.inputs.shape == (count, 1, 28, 28)
+        assert split.targets.bincount(minlength=10).min() >= 0.07 * count
+        assert split.inputs.mean().item() == pytest.approx(0, abs=0.03)
+        assert split.inputs.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_a_part_of_the_subset_is_drawn_as_of_any_data_set():
+    first, again = (data.load("mnist-small", subset=100, seed=3) for _ in range(2))
+    assert [len(first.train), len(first.validation), len(first.test)] == [90, 10, 1000]
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    with pytest.raises(ValueError, match="mnist-small has 5000 training images"):
+        data.load("mnist-small", subset=5001)
+
+
+def test_the_subset_is_normalised_as_mnist_is_small_and_names_its_licence():
+    small, whole = RECORDS["mnist-small"], RECORDS["mnist"]
+    assert (small.mean, small.deviation) == (whole.mean, whole.deviation)
+    assert MNIST_SUBSET.stat().st_size < 2_000_000
+    assert "ShareAlike 3.0" in MNIST_SUBSET.with_suffix(".txt").read_text("utf-8")
+
+
+def test_the_script_draws_the_subset_that_is_shipped(real_root):
+    drawn = mnist_subset.draw(real_root("mnist"))
+    with np.load(MNIST_SUBSET) as shipped:
+        assert set(shipped) == set(drawn)
+        for name, array in drawn.items():
+            assert shipped[name].dtype == np.uint8
+            assert np.array_equal(shipped[name], array)
 
 
 # The real files
