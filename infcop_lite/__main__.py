@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from . import data, records
 from .config import ANNEAL, Config
+from .datasets import SOURCES
 from .rows import Row
 from .sweep import grid, run_many, run_one
 
@@ -100,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a Dask cluster to run on instead; its workers must see the same folder --out",
     )
     download = actions.add_parser("download", help="fetch a data set through torchvision")
-    download.add_argument("data", help="mnist, fashion-mnist or cifar10")
+    fetched = [name for name, record in SOURCES.items() if record.fetch]
+    download.add_argument("data", help=", ".join(fetched))
     return parser
 
 

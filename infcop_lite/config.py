@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from . import _moved
+from .datasets import SOURCES
 from .limits import check, option
 from .masks import SCOPES
 from .models import NETWORKS
@@ -54,7 +55,7 @@ class Config:
     0.2
     """
 
-    data: str = option("digits", "data set: digits, mnist, fashion-mnist or cifar10")
+    data: str = option("digits", f"data set: {', '.join(SOURCES)}")
     model: str = option("mlp", f"network: {', '.join(NETWORKS)}")
     subset: int | None = option(None, "use this many training images instead of all", above=0)
     score: str | Callable[..., Any] = option(  # noqa: RUF009

@@ -16,6 +16,7 @@ import pytest
 from infcop_lite import __main__ as command_line
 from infcop_lite import data, records, sweep
 from infcop_lite.config import STOPS, Config
+from infcop_lite.datasets import SOURCES
 from infcop_lite.identity import identity
 from infcop_lite.loop import run_imp
 from infcop_lite.rows import SECONDS
@@ -118,6 +119,13 @@ def test_help_lists_the_choices(call):
         for choice in f.metadata.get("choices", ()):
             assert choice in text
     assert all(stop in text for stop in STOPS)
+
+
+def test_help_names_every_data_set(call):
+    text, fetched = call("run --help")[1], call("download --help")[1]
+    for name, record in SOURCES.items():
+        assert name in text.split("--data")[-1]
+        assert (name in fetched) == (record.fetch is not None)
 
 
 def test_help_names_the_actions(call):
@@ -405,7 +413,7 @@ def test_altered_data_end_in_one_line_that_names_the_file(
         (raw / name).write_bytes(bytes(range(256)))
     md5 = hashlib.md5(bytes(range(256)), usedforsecurity=False).hexdigest()
     files = {f"MNIST/raw/{name}": md5 for name in MNIST}
-    monkeypatch.setitem(data._MD5S, "mnist", files)
+    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], files=files))
     (raw / MNIST[2]).write_bytes(bytes(range(255)) + b"\x00")  # one byte of one file
     line = refused(call(f"run {FAST} --data mnist --out {out}"))
     assert f"{MNIST[2]} is truncated or altered" in line

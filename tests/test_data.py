@@ -13,9 +13,12 @@ import struct
 import tarfile
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from functools import partial
 from http.client import IncompleteRead
 from pathlib import Path
 
+import mnist_subset
 import numpy as np
 import pytest
 import torch
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from infcop_lite import data
+from infcop_lite.datasets import MNIST_SUBSET, SOURCES
 
 NUM_TRAIN, NUM_TEST = 60, 20
 # The written files serve every example of a property: nothing in it changes them.
@@ -45,11 +49,17 @@ def write(folder, contents):
         (folder / path).write_bytes(content)
 
 
+def accept(contents, name, patch):
+    """Let the record of a data set know these files as the published ones."""
+    files = {path: md5(content) for path, content in contents.items()}
+    patch.setitem(SOURCES, name, replace(SOURCES[name], files=files))
+
+
 def mnist_files(name="mnist"):
     """Four small IDX files; the first two pixels number the image, test images from 100 on."""
     contents = {}
     for path, first, count in zip(
-        data._MD5S[name], (0, 0, 100, 100), (60, 60, 20, 20), strict=True
+        SOURCES[name].files, (0, 0, 100, 100), (60, 60, 20, 20), strict=True
     ):
         number = np.arange(first, first + count)
         images = np.zeros((count, 28, 28), np.uint8)
@@ -73,7 +83,27 @@ def write_binary_cifar10(folder, patch):
         for name, (pixels, labels) in zip(BATCHES, cifar10_batches(), strict=True)
     }
     write(folder, contents)
-    patch.setitem(data._MD5S, "cifar10", {path: md5(c) for path, c in contents.items()})
+    accept(contents, "cifar10", patch)
+    return contents
+
+
+def cifar100_parts():
+    """Training and test samples in bytes: coarse label 20 - i % 20, fine label i, pixels."""
+    parts = []
+    for count in (60, 20):
+        labels = np.arange(count, dtype=np.uint8)
+        pixels = np.arange(count * 3072).reshape(count, 3072) % 251
+        parts.append(np.column_stack([20 - labels % 20, labels, pixels]).astype(np.uint8))
+    return parts
+
+
+def write_cifar100(folder, patch):
+    files = SOURCES["cifar100"].files
+    parts = zip(files, cifar100_parts(), strict=True)
+    contents = {path: part.tobytes() for path, part in parts}
+    write(folder, contents)
+    sizes = {path: len(content) for path, content in contents.items()}
+    patch.setitem(SOURCES, "cifar100", replace(SOURCES["cifar100"], files=sizes))
     return contents
 
 
@@ -93,7 +123,7 @@ def write_python_cifar10(folder, patch):
 def write_mnist(folder, patch, name="mnist"):
     contents = mnist_files(name)
     write(folder, contents)
-    patch.setitem(data._MD5S, name, {path: md5(content) for path, content in contents.items()})
+    accept(contents, name, patch)
     return contents
 
 
@@ -102,7 +132,9 @@ WRITERS = {
     "fashion-mnist": lambda folder, patch: write_mnist(folder, patch, "fashion-mnist"),
     "cifar10": write_binary_cifar10,
     "cifar10, python version": write_python_cifar10,
+    "cifar100": write_cifar100,
 }
+FETCHED = [name for name, record in SOURCES.items() if record.fetch]
 
 
 @pytest.fixture
@@ -161,7 +193,7 @@ def test_each_colour_has_its_own_mean_and_deviation(tmp_path, monkeypatch):
 def test_every_layout_becomes_float_images_and_whole_number_classes(layout, tmp_path, monkeypatch):
     WRITERS[layout](tmp_path, monkeypatch)
     dataset = data.load(layout.split(",")[0], tmp_path)
-    shape = (3, 32, 32) if "cifar10" in layout else (1, 28, 28)
+    shape = (3, 32, 32) if "cifar" in layout else (1, 28, 28)
     for split in (dataset.train, dataset.validation, dataset.test):
         assert split.inputs.dtype == torch.float32
         assert split.inputs.shape == (len(split), *shape)
@@ -169,7 +201,11 @@ def test_every_layout_becomes_float_images_and_whole_number_classes(layout, tmp_
         assert split.targets.dtype == torch.int64
         assert split.targets.shape == (len(split),)
     assert [len(dataset.train), len(dataset.validation)] == [54, 6]
-    assert len(dataset.classes) == 10
+    assert len(dataset.classes) == (100 if layout == "cifar100" else 10)
+
+
+def test_every_data_set_that_is_fetched_is_written_in_small_here():
+    assert {layout.split(",")[0] for layout in WRITERS} == set(FETCHED)
 
 
 def test_labels_stay_with_their_images(mnist_root):
@@ -192,6 +228,23 @@ def test_the_binary_version_is_read_without_unpickling(tmp_path, monkeypatch):
     write_python_cifar10(tmp_path, monkeypatch)
     monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     assert len(data.load("cifar10", tmp_path).test) == 12
+
+
+def test_cifar100_gives_fine_labels_and_pixels_by_channel_row_and_column(tmp_path, monkeypatch):
+    write_cifar100(tmp_path, monkeypatch)
+    record, test = SOURCES["cifar100"], data.load("cifar100", tmp_path).test
+    assert test.targets.tolist() == list(range(20))
+    for channel, row, column in ((0, 0, 0), (0, 0, 31), (0, 1, 0), (1, 0, 0), (2, 31, 31)):
+        pixel = (7 * 3072 + channel * 1024 + row * 32 + column) % 251
+        value = (pixel / 255 - record.mean[channel]) / record.deviation[channel]
+        assert test.inputs[7, channel, row, column].item() == pytest.approx(value, abs=1e-5)
+
+
+def test_the_files_of_cifar100_have_the_size_of_all_its_images():
+    assert [*SOURCES["cifar100"].files.values()] == [50_000 * 3074, 10_000 * 3074]
+    classes = SOURCES["cifar100"].classes
+    assert list(classes) == sorted(set(classes))
+    assert len(classes) == 100
 
 
 def test_a_legacy_processed_file_is_never_opened(tmp_path, monkeypatch):
@@ -304,14 +357,15 @@ def test_a_data_set_is_available_when_all_its_files_are_there(layout, tmp_path, 
         path.write_bytes(content)
 
 
-def test_digits_are_always_available():
-    assert data.available("digits", "/nowhere")
+@pytest.mark.parametrize("name", ["digits", "mnist-small"])
+def test_what_comes_with_a_package_is_always_available(name):
+    assert data.available(name, "/nowhere")
 
 
 # Bad input
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_missing_files_say_where_it_looked_and_how_to_get_them(name, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         data.load(name, tmp_path)
@@ -322,8 +376,22 @@ def test_missing_files_say_where_it_looked_and_how_to_get_them(name, tmp_path):
     assert ("cifar-10-batches-py" in message) == (name == "cifar10")
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c + b"\0", lambda c: b"\1" + c[1:]])
-@pytest.mark.parametrize("layout", WRITERS)
+DAMAGES = {
+    "cut off": lambda c: c[:-1],
+    "too long": lambda c: c + b"\0",
+    "altered": lambda c: b"\1" + c[1:],
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "damage"),
+    [
+        pytest.param(layout, damage, id=f"{layout}, {word}")
+        for layout in WRITERS
+        for word, damage in DAMAGES.items()
+        if (layout, word) != ("cifar100", "altered")  # no md5 of its files is published
+    ],
+)
 def test_a_truncated_or_altered_file_is_named(layout, damage, tmp_path, monkeypatch):
     WRITERS[layout](tmp_path, monkeypatch)
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
@@ -365,17 +433,20 @@ def test_a_file_that_cannot_be_read_is_named(failure, mnist_root, monkeypatch):
     one_line(error)
 
 
-@pytest.mark.parametrize("layout", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("layout", FETCHED)
 def test_a_label_out_of_range_is_refused(layout, tmp_path, monkeypatch):
     contents = WRITERS[layout](tmp_path, monkeypatch)
-    if layout == "cifar10":
-        path, offset = "cifar-10-batches-bin/test_batch.bin", 0
-    else:
-        path, offset = next(p for p in contents if "t10k-labels" in p), 8
-    content = contents[path][:offset] + b"\x0a" + contents[path][offset + 1 :]
+    path, offset = {
+        "cifar10": ("cifar-10-batches-bin/test_batch.bin", 0),
+        "cifar100": ("cifar-100-binary/test.bin", 1),
+    }.get(layout) or (next(p for p in contents if "t10k-labels" in p), 8)
+    num_classes = len(SOURCES[layout].classes)
+    content = contents[path][:offset] + bytes([num_classes]) + contents[path][offset + 1 :]
     write(tmp_path, {path: content})
-    monkeypatch.setitem(data._MD5S[layout], path, md5(content))
-    with pytest.raises(ValueError, match=f"{layout} has labels outside 0 to 9") as error:
+    accept(contents | {path: content}, layout, monkeypatch)
+    with pytest.raises(
+        ValueError, match=f"{layout} has labels outside 0 to {num_classes - 1}$"
+    ) as error:
         data.load(layout, tmp_path)
     one_line(error)
 
@@ -433,12 +504,13 @@ def web(monkeypatch):
 def publish(web, name, tmp_path, monkeypatch):
     """Put a data set on the web and return its files."""
     contents = WRITERS[name](tmp_path / "published", monkeypatch)
-    if name == "cifar10":
-        archive = io.BytesIO()
+    if name in ("cifar10", "cifar100"):
+        archive, folder = io.BytesIO(), Path(next(iter(contents))).parent
         with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            tar.add(tmp_path / "published/cifar-10-batches-bin", "cifar-10-batches-bin")
-        web.files["cifar-10-binary.tar.gz"] = archive.getvalue()
-        monkeypatch.setattr(data, "_CIFAR10_MD5", md5(archive.getvalue()))
+            tar.add(tmp_path / "published" / folder, folder)
+        web.files[Path(SOURCES[name].fetch.keywords["url"]).name] = archive.getvalue()
+        fetch = partial(SOURCES[name].fetch, md5=md5(archive.getvalue()))
+        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], fetch=fetch))
     else:
         for path, content in contents.items():
             web.files[Path(path).name + ".gz"] = gzip.compress(content)
@@ -456,7 +528,7 @@ def held(folder):
     }
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_download_can_be_loaded_and_leaves_nothing_else(name, web, tmp_path, monkeypatch):
     contents = publish(web, name, tmp_path, monkeypatch)
     root = tmp_path / "new" / "root"
@@ -476,7 +548,7 @@ def test_what_is_whole_is_not_fetched_again(name, web, tmp_path, monkeypatch):
     assert web.asked == []
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_damaged_copy_is_replaced(name, web, tmp_path, monkeypatch):
     contents = publish(web, name, tmp_path, monkeypatch)
     write(tmp_path / "root", {path: content[:-5] for path, content in contents.items()})
@@ -505,7 +577,7 @@ def test_a_connection_that_breaks_is_one_clear_line(name, failure, web, tmp_path
     assert held(tmp_path) == {}
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", FETCHED)
 def test_a_download_with_a_wrong_checksum_is_refused(name, web, tmp_path, monkeypatch):
     publish(web, name, tmp_path, monkeypatch)
     web.files = {file: content + b"\0" for file, content in web.files.items()}
@@ -522,9 +594,12 @@ def test_a_download_into_a_file_is_refused(web, tmp_path):
     one_line(error)
 
 
-def test_digits_need_no_download(web):
-    with pytest.raises(ValueError, match="digits needs no download"):
-        data.download("digits")
+@pytest.mark.parametrize("name", ["digits", "mnist-small"])
+def test_what_comes_with_a_package_needs_no_download(name, web):
+    with pytest.raises(ValueError, match=f"{name} needs no download: it comes with ") as error:
+        data.download(name)
+    one_line(error)
+    assert web.asked == []
 
 
 def test_loading_never_touches_the_network(web, tmp_path, monkeypatch):
@@ -533,6 +608,44 @@ def test_loading_never_touches_the_network(web, tmp_path, monkeypatch):
         data.load("mnist", tmp_path / "root")
     data.available("mnist", tmp_path / "root")
     assert web.asked == []
+
+
+# The subset of MNIST that comes with the package
+
+
+def test_the_subset_of_mnist_has_every_class_and_the_scale_of_the_whole():
+    dataset = data.load("mnist-small", "/nowhere")
+    sizes = [len(split) for split in (dataset.train, dataset.validation, dataset.test)]
+    assert sizes == [4500, 500, 1000]
+    for split, count in ((dataset.train, 4500), (dataset.test, 1000)):
+        assert split.inputs.shape == (count, 1, 28, 28)
+        assert split.targets.bincount(minlength=10).min() >= 0.07 * count
+        assert split.inputs.mean().item() == pytest.approx(0, abs=0.03)
+        assert split.inputs.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_a_part_of_the_subset_is_drawn_as_of_any_data_set():
+    first, again = (data.load("mnist-small", subset=100, seed=3) for _ in range(2))
+    assert [len(first.train), len(first.validation), len(first.test)] == [90, 10, 1000]
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    with pytest.raises(ValueError, match="mnist-small has 5000 training images"):
+        data.load("mnist-small", subset=5001)
+
+
+def test_the_subset_is_normalised_as_mnist_is_small_and_names_its_licence():
+    small, whole = SOURCES["mnist-small"], SOURCES["mnist"]
+    assert (small.mean, small.deviation) == (whole.mean, whole.deviation)
+    assert MNIST_SUBSET.stat().st_size < 2_000_000
+    assert "ShareAlike 3.0" in MNIST_SUBSET.with_suffix(".txt").read_text("utf-8")
+
+
+def test_the_script_draws_the_subset_that_is_shipped(real_root):
+    drawn = mnist_subset.draw(real_root("mnist"))
+    with np.load(MNIST_SUBSET) as shipped:
+        assert set(shipped) == set(drawn)
+        for name, array in drawn.items():
+            assert shipped[name].dtype == np.uint8
+            assert np.array_equal(shipped[name], array)
 
 
 # The real files

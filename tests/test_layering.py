@@ -15,13 +15,14 @@ MAY_IMPORT = {
     "limits": set(),
     "flows": {"masks", "train"},
     "stopping": set(),
-    "data": set(),
+    "datasets": set(),
+    "data": {"datasets"},
     "loaders": {"data"},
     "models": set(),
     "compute": set(),
     "train": {"_moved", "masks"},
     "scores": {"masks", "train"},
-    "config": {"_moved", "limits", "masks", "models", "scores", "stopping", "train"},
+    "config": {"_moved", "datasets", "limits", "masks", "models", "scores", "stopping", "train"},
     "identity": {"config"},
     "amounts": {"config", "masks", "scores"},
     "monitor": {"data", "flows", "masks", "stopping", "train"},
@@ -92,7 +93,7 @@ MAY_IMPORT = {
     "handover": {"flows", "masks", "records"},
     "sweep": {"config", "identity", "loop", "records", "resuming", "rows"},
     "figures": set(),
-    "__main__": {"config", "data", "records", "rows", "sweep"},
+    "__main__": {"config", "data", "datasets", "records", "rows", "sweep"},
     "theory.__init__": set(),
     "theory.amounts": {"amounts"},
     "theory.information": {"flows"},
@@ -112,7 +113,7 @@ MAY_IMPORT = {
     "__init__": {"_moved", "compacting", "config", "loop", "pruning"},
 }
 WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "evidence", "figures")
-WITH_FILES = ("data", "ledger", "records", "evidence", "__main__")
+WITH_FILES = ("data", "datasets", "ledger", "records", "evidence", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
 )

@@ -58,14 +58,16 @@ def contents(wheel):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_its_licence_and_nothing_else(dist):
+def test_the_wheel_holds_every_module_the_subset_of_mnist_and_licences_and_nothing_else(dist):
     wheel, _ = dist
     assert wheel.name == f"infcop_lite-{VERSION}-py3-none-any.whl"
     library = ROOT / "infcop_lite"
-    wanted = {str(path.relative_to(ROOT)) for path in library.rglob("*.py")}
+    modules, data = library.rglob("*.py"), library.glob("mnist_subset.*")
+    wanted = {str(path.relative_to(ROOT)) for path in (*modules, *data)}
     held = set(contents(wheel))
     ours = {name for name in held if not name.startswith(f"infcop_lite-{VERSION}.dist-info/")}
     assert ours == {*wanted, "infcop_lite/py.typed"}
+    assert {f"infcop_lite/mnist_subset.{kind}" for kind in ("npz", "txt")} <= ours
     assert f"infcop_lite-{VERSION}.dist-info/licenses/LICENSE" in held
 
 

@@ -13,13 +13,7 @@ from docutils import nodes
 from executed_notebooks import executed_copy
 from sphinx.application import Sphinx
 
-# As a chapter prints them, and as a reader knows them.
-DATA_SETS = {
-    "digits": "scikit-learn's digits",
-    "mnist": "MNIST",
-    "fashion-mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-}
+from infcop_lite.datasets import SOURCES
 
 
 def data_sets(notebook: nbformat.NotebookNode) -> list[str]:
@@ -27,7 +21,7 @@ def data_sets(notebook: nbformat.NotebookNode) -> list[str]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "\n".join(output.get("text", "") for output in outputs)
     words = set(re.findall(r"[\w-]+", printed))
-    return [shown for name, shown in DATA_SETS.items() if name in words]
+    return [record.title for name, record in SOURCES.items() if name in words]
 
 
 def facts(notebook: nbformat.NotebookNode) -> dict[str, str]:

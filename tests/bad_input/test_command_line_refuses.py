@@ -15,8 +15,9 @@ import pytest
 import safetensors.numpy
 import torch
 
-from infcop_lite import Config, data, records, sweep
+from infcop_lite import Config, records, sweep
 from infcop_lite.__main__ import main
+from infcop_lite.datasets import SOURCES
 from infcop_lite.identity import identity
 from infcop_lite.rows import SECONDS
 
@@ -450,13 +451,8 @@ def test_nothing_is_written_through_a_link_that_somebody_left(name, runs, tmp_pa
 # --- data files --------------------------------------------------------------------------------
 
 FILES = {
-    "mnist": list(data._MD5S["mnist"]),
-    "fashion-mnist": list(data._MD5S["fashion-mnist"]),
-    "cifar10": list(data._MD5S["cifar10"]),
-    "cifar10 in python": [
-        f"cifar-10-batches-py/{n}"
-        for n in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
-    ],
+    **{name: list(record.files) for name, record in SOURCES.items() if record.fetch},
+    "cifar10 in python": list(SOURCES["cifar10"].others[0][0]),
 }
 WRONG = {
     "empty": b"",

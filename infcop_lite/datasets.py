@@ -1,0 +1,282 @@
+"""One record per data set: its files, who reads and who fetches them, its scale and its classes.
+
+A data set whose files lie as another's do is one more record in `SOURCES`, and nothing else.
+
+Files are held to their md5. For CIFAR-100's the publisher names that of the archive alone, which a
+download is held to; the files inside are held to their exact size, and their fine labels are used.
+
+`mnist_subset.npz`, the data set mnist-small, lies in this package: 5000 training and 1000 test
+images of MNIST (Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0, as is the subset), drawn by
+`book/mnist_subset.py` from a fixed seed, classes as they come.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Files = Mapping[str, str | int | None]
+Arrays = list[Any]
+Reader = Callable[[Path, Files], Arrays]
+MNIST_SUBSET = Path(__file__).with_name("mnist_subset.npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is known about a data set.
+
+    Source: whoever published it; mean and deviation are those of its training images.
+
+    Args:
+        title: its name as a reader knows it.
+        classes: a name for each label, from label 0 on.
+        mean: of each channel, as fraction of the brightest pixel.
+        deviation: of each channel, as fraction of the brightest pixel.
+        brightest: the largest value of a pixel.
+        read: (folder, files) -> training images (sample, channel, row, column) and labels
+            (sample,), then those of the test set.
+        files: path in the folder -> md5, or bytes where none is published, in the order in which
+            `read` wants them; None where it knows the md5 itself.
+        comes_with: the package that holds a data set which needs no download.
+        fetch: puts these files into an empty folder; None if it comes with a package.
+        others: further layouts on disk, files and reader of each, for where `files` are missing.
+
+    >>> SOURCES["cifar10"].classes[:3], SOURCES["digits"].brightest
+    (('airplane', 'automobile', 'bird'), 16)
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    brightest: int = 255
+    read: Reader
+    files: Files = field(default_factory=dict)
+    comes_with: str = ""
+    fetch: Callable[[Path], None] | None = None
+    others: tuple[tuple[Files, Reader], ...] = ()
+
+    @property
+    def layouts(self) -> tuple[tuple[Files, Reader], ...]:
+        """Every layout on disk, the published one first."""
+        return ((self.files, self.read), *self.others)
+
+
+def missing(name: str, folder: Path) -> list[list[str]]:
+    """List the files that are not in the folder, for each layout of a data set.
+
+    Source: `Source.layouts`.
+
+    Args:
+        name: a key of `SOURCES`.
+        folder: where the paths of the files begin.
+
+    >>> missing("digits", Path("/nowhere"))
+    [[]]
+    """
+    layouts = SOURCES[name].layouts
+    return [[file for file in files if not (folder / file).is_file()] for files, _ in layouts]
+
+
+def read(name: str, folder: Path) -> Arrays:
+    """Read the first layout that is there whole.
+
+    Source: `Source.read`.
+
+    Args:
+        name: a key of `SOURCES`.
+        folder: where the paths of the files begin.
+
+    Returns:
+        Training images (sample, channel, row, column) and labels (sample,), then the test set's.
+
+    Raises:
+        FileNotFoundError: a file is missing in every layout; the message says how to get it.
+        ValueError: a file is not the published one.
+
+    >>> [array.shape for array in read("digits", Path("/nowhere"))]
+    [(1437, 1, 8, 8), (1437,), (360, 1, 8, 8), (360,)]
+    """
+    gone = missing(name, folder)
+    if all(gone):
+        where = " and no ".join(str(folder / files[0]) for files in gone)
+        raise FileNotFoundError(
+            f"{name} not found: no {where}; get it with `python -m infcop_lite download {name}`,"
+            " or set INFCOP_DATA_DIR to the folder that holds it"
+        )
+    files, reader = SOURCES[name].layouts[gone.index([])]
+    return reader(folder, files)
+
+
+def _verified(folder: Path, files: Files) -> list[np.ndarray[Any, Any]]:
+    contents = []
+    for file, wanted in files.items():
+        content = (folder / file).read_bytes()
+        if isinstance(wanted, int):
+            is_whole, what = len(content) == wanted, "size in bytes"
+        else:
+            found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            is_whole, what = found == wanted, "md5"
+        if not is_whole:
+            raise ValueError(
+                f"{folder / file} is truncated or altered ({what} is not {wanted}): fetch it again"
+            )
+        contents.append(np.frombuffer(content, np.uint8))
+    return contents
+
+
+def _idx(folder: Path, files: Files) -> Arrays:
+    """Read images, labels, test images, test labels: a header of 16 or 8 bytes, then pixels."""
+    images, labels, test_images, test_labels = _verified(folder, files)
+    images, test_images = (a[16:].reshape(-1, 1, 28, 28) for a in (images, test_images))
+    return [images, labels[8:], test_images, test_labels[8:]]
+
+
+def _cifar(folder: Path, files: Files, num_labels: int = 1) -> Arrays:
+    """Read batches of samples, the last for testing: labels, coarse to fine, then pixels."""
+    *train, test = _verified(folder, files)
+    n = num_labels
+    parts = [a.reshape(-1, n + 3 * 32 * 32) for a in (np.concatenate(train), test)]
+    return [a for p in parts for a in (p[:, n:].reshape(-1, 3, 32, 32), p[:, n - 1])]
+
+
+def _cifar10_pickles(folder: Path, _: Files) -> Arrays:
+    """Read the pickles through torchvision, which opens none without its official md5."""
+    from torchvision.datasets import CIFAR10
+
+    md5s = dict([*CIFAR10.train_list, *CIFAR10.test_list, ("batches.meta", CIFAR10.meta["md5"])])
+    _verified(folder / CIFAR10.base_folder, md5s)
+    parts = [CIFAR10(folder, train) for train in (True, False)]
+    return [a for p in parts for a in (p.data.transpose(0, 3, 1, 2), np.array(p.targets))]
+
+
+def _digits(*_: object) -> Arrays:
+    """Hold out 360 images, every class alike."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images, labels = digits.images[:, None], digits.target
+    parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    return [parts[i] for i in (0, 2, 1, 3)]
+
+
+def _mnist_subset(*_: object) -> Arrays:
+    with np.load(MNIST_SUBSET) as arrays:
+        return [arrays[name] for name in ("images", "labels", "test_images", "test_labels")]
+
+
+def _torchvision(folder: Path, name: str) -> None:
+    from torchvision import datasets
+
+    getattr(datasets, name)(folder, download=True)
+
+
+def _archive(folder: Path, url: str, md5: str) -> None:
+    from torchvision.datasets import utils
+
+    utils.download_and_extract_archive(url, folder, md5=md5)
+
+
+_PICKLES = [
+    f"cifar-10-batches-py/{file}"
+    for file in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+]
+_CIFAR100_CLASSES = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+    crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
+    keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain
+    mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain
+    plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+    television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+SOURCES = {
+    "digits": Source(
+        title="scikit-learn's digits",
+        read=_digits,
+        comes_with="scikit-learn",
+        brightest=16,
+        mean=(0.3053,),
+        deviation=(0.3760,),
+        classes=tuple("0123456789"),
+    ),
+    "mnist": Source(
+        title="MNIST",
+        files={
+            "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
+        read=_idx,
+        fetch=partial(_torchvision, name="MNIST"),
+        mean=(0.1307,),
+        deviation=(0.3081,),
+        classes=tuple("0123456789"),
+    ),
+    "fashion-mnist": Source(
+        title="Fashion-MNIST",
+        files={
+            "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+            "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+            "FashionMNIST/raw/t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+        },
+        read=_idx,
+        fetch=partial(_torchvision, name="FashionMNIST"),
+        mean=(0.2860,),
+        deviation=(0.3530,),
+        classes=(*"T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split(),),
+    ),
+    "cifar10": Source(
+        title="CIFAR-10",
+        files={
+            "cifar-10-batches-bin/data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+            "cifar-10-batches-bin/data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+            "cifar-10-batches-bin/data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+            "cifar-10-batches-bin/data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+            "cifar-10-batches-bin/data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+            "cifar-10-batches-bin/test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
+        },
+        read=_cifar,
+        fetch=partial(
+            _archive,
+            url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+        ),
+        mean=(0.4914, 0.4822, 0.4465),
+        deviation=(0.2470, 0.2435, 0.2616),
+        classes=(*"airplane automobile bird cat deer dog frog horse ship truck".split(),),
+        others=((dict.fromkeys(_PICKLES), _cifar10_pickles),),
+    ),
+    "cifar100": Source(
+        title="CIFAR-100",
+        files={
+            "cifar-100-binary/train.bin": 50_000 * (2 + 3 * 32 * 32),
+            "cifar-100-binary/test.bin": 10_000 * (2 + 3 * 32 * 32),
+        },
+        read=partial(_cifar, num_labels=2),
+        fetch=partial(
+            _archive,
+            url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            md5="03b5dce01913d631647c71ecec9e9cb8",
+        ),
+        mean=(0.5071, 0.4865, 0.4409),
+        deviation=(0.2673, 0.2564, 0.2762),
+        classes=(*_CIFAR100_CLASSES.split(),),
+    ),
+    "mnist-small": Source(
+        title="a subset of MNIST",
+        read=_mnist_subset,
+        comes_with="infcop_lite",
+        mean=(0.1307,),
+        deviation=(0.3081,),
+        classes=tuple("0123456789"),
+    ),
+}
