@@ -12,8 +12,8 @@ import pandas as pd
 NAN = float("nan")
 FULL = "full"
 #: What `Row.kind` may be; those that look at nothing are the controls of all others.
-KINDS = frozenset({FULL, "constant", "schedule", "flow", "gradient", "loss", "accuracy", "mask"})
-KINDS |= {"patience", "any", "own"}
+KINDS: tuple[str, ...] = (FULL, "constant", "schedule", "flow", "gradient", "loss", "accuracy")
+KINDS += ("mask", "patience", "any", "own")
 #: Columns of `Row` that say which rule it is of.
 COLUMNS = ("kind", "stop", "epsilon", "absolute", "reference", "epochs_fixed")
 #: Settings that make a rule, of which some are no columns.
@@ -99,7 +99,7 @@ def with_rules(rows: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
         return rows
     if "setting" in rows:
         settings = rows["setting"]
-    elif "stop" in config:
+    elif "rule" not in rows and "stop" in config:
         settings = pd.Series(_as_setting(config), index=rows.index)
     else:
         raise ValueError("these rows do not say which rule they are of: no kind, no setting")
@@ -181,4 +181,4 @@ def tell_apart(rules: Sequence[Mapping[str, Any]]) -> list[str]:
 def _short(value: Any) -> str:
     if value is None or value != value:
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -301,7 +301,12 @@ def test_rows_of_both_releases_may_lie_in_one_folder(tmp_path):
 
 def test_rows_that_do_not_say_their_rule_are_refused():
     with pytest.raises(ValueError, match="do not say which rule"):
-        labels.with_rules(pd.DataFrame({"rule": ["k = 1"]}), {})
+        labels.with_rules(pd.DataFrame({"rule": ["k = 1"]}), {"stop": "budget"})
+
+
+def test_tolerances_that_are_almost_the_same_are_told_apart():
+    rules = [{"rule": "mask", "epsilon": epsilon} for epsilon in (0.1, 0.1 + 1e-9)]
+    assert labels.tell_apart(rules) == ["mask, epsilon=0.1", "mask, epsilon=0.100000001"]
 
 
 TOY = Config(subset=300, levels=2, fraction=0.5, epochs=2, warmup_epochs=1, threads=1)
