@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from infcop_lite import evidence, ledger, records
+from infcop_lite import evidence, labels, ledger, records
 from infcop_lite.compute import accelerator
 from infcop_lite.config import Config
 from infcop_lite.identity import identity
@@ -247,7 +247,7 @@ def _complete(
         text = (folder / records.ROWS).read_text(encoding="utf-8")  # not a bit of it may change
         blank = dict.fromkeys((f.name for f in fields(Row)), "")  # columns of later releases
         rows = [
-            blank | row | {"device": where}
+            blank | _rule_of(row, config) | row | {"device": where}
             for row, where in zip(from_csv(text), made_on, strict=True)
         ]
         seconds = record["seconds"]
@@ -275,6 +275,11 @@ def _complete(
         records.save(folder, about, rows, command, True, seconds + now, gpu)
         ledger.note_start(folder, [*earlier, start | {"seconds": round(now, 3)}])
     return time.perf_counter() - started
+
+
+def _rule_of(row: Mapping[str, str], config: Config) -> dict[str, Any]:
+    """Return the columns that say which rule a row is of, if the first release wrote it."""
+    return {} if row.get("kind") else labels.from_setting(row["setting"], config.epochs)
 
 
 def _setting(config: Config) -> str:

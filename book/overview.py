@@ -40,14 +40,15 @@ def collect() -> dict[str, pd.DataFrame]:
     for table in PANELS:
         if table in evidence.tables():
             runs = evidence.final(evidence.read(table).query("family == 'fixed'"))
-            if {evidence.FULL, "k = 0", "k = 0.5"} <= set(runs["rule"]):
+            constants = runs.loc[runs["kind"] == "constant", "epochs_fixed"]
+            if (runs["kind"] == "full").any() and {0, 0.5} <= set(constants):
                 tables[table] = runs
     return tables
 
 
 def draw_panel(runs: pd.DataFrame, ax: Axes) -> None:
     """Draw the control as a line, and the rules as marks with intervals and a dot for each seed."""
-    control = runs[runs["rule"].str.startswith("k = ") | (runs["rule"] == evidence.FULL)]
+    control = runs[runs["kind"].isin(["full", "constant"])]
     line = control.groupby("rule")[["epochs", "accuracy"]].mean().sort_values("epochs")
     ax.plot(line["epochs"], line["accuracy"], color="0.45", linestyle="--", label=CONTROL)
     colours = sns.color_palette(figures.PALETTE, len(RULES))
@@ -74,7 +75,7 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
         size = (8.6, 4.6 * num_rows)
         figure, axes = plt.subplots(num_rows, 2, figsize=size, squeeze=False)
     for ax, (table, runs) in zip(axes.flat, tables.items(), strict=False):
-        seeds = runs.loc[runs["rule"] == evidence.FULL, "seed"].nunique()
+        seeds = runs.loc[runs["kind"] == "full", "seed"].nunique()
         draw_panel(runs, ax)
         ax.set_title(f"{PANELS[table]} ({seeds} seed{'s' * (seeds > 1)})", fontsize=10)
     for ax in axes.flat[len(tables) :]:

@@ -6,7 +6,8 @@ begin with the same weights, splits and data order, so differences between rules
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from . import records
+from . import labels, records
+from .collecting import collect as collect
+from .collecting import with_device as with_device
+from .labels import FULL as FULL
 
-FULL = "full"
+#: Loss of accuracy that is tolerated on each network, fixed before its runs were looked at.
+MARGINS = {"mlp": 0.003, "lenet5": 0.003, "convnet": 0.01, "resnet20": 0.01}
+#: How many times fewer epochs in all were aimed at, fixed as early.
+GOALS = {"mlp": 6, "lenet5": 6, "convnet": 3, "resnet20": 3}
 RUN = {"family": str, "rule": str, "seeds": int}
 VERDICT = RUN | {"loss": float, "worst_loss": float, "non_inferior": bool}
 VERDICT |= {"saving": float, "saving_retraining": float}
@@ -26,7 +33,8 @@ GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
 def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
     """Return the rows of all runs of one network, with columns family and seed.
 
-    Source: ``book/results``: a folder for each family and seed, rows as `compare.Stop` has them.
+    Source: ``book/results``: a folder for each family and seed, rows as `Row` has them. Those of
+    the first release get the columns that say which rule they are of.
 
     Args:
         table: "mlp", "lenet5", "convnet", "resnet20" or another folder of results.
@@ -48,25 +56,9 @@ def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
         rows, record = records.read(run)
         own = {"family": family, "seed": int(seed)}
         own["warmup_epochs"] = record["config"]["warmup_epochs"]
+        rows = labels.with_rules(rows, record["config"])
         tables.append(with_device(rows, record).assign(**own))
     return pd.concat(tables, ignore_index=True)
-
-
-def with_device(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
-    """Return rows that say on which device each was made, a GPU by its name.
-
-    Source: the column, or, in a folder that was made on one device, its record.
-
-    Args:
-        rows, record: as `records.read` gives them.
-
-    >>> with_device(pd.DataFrame({"level": [0]}), {"machine": {"cpus": 2}})
-       level device
-    0      0    cpu
-    """
-    if "device" in rows:
-        return rows
-    return rows.assign(device=record["machine"].get("accelerator") or "cpu")
 
 
 def download_link(table: pd.DataFrame, name: str) -> str:
@@ -115,10 +107,11 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
     Source: ours.
 
     Args:
-        rows: as `read` gives them.
+        rows: as `read` or `collect` gives them.
 
     Returns:
-        A table with the columns family, rule and seed, and these.
+        A table with the columns family, rule and seed, those of the rows that say which rule it
+        is, `labels.COLUMNS`, and these.
         ``retraining``: epochs of the levels before the last, which a stop rule can save;
         ``epochs``: with the warm-up and the last level; ``seconds``: processor time of training
         and of measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on
@@ -129,7 +122,8 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
     last = ends.groupby(keys, sort=False).tail(1).set_index(keys)
     total = ends.groupby(keys, sort=False)[["epoch", "train_s", "measure_s"]].sum(min_count=1)
     return pd.DataFrame(
-        {
+        {name: last[name] for name in labels.COLUMNS if name in last}
+        | {
             "retraining": total["epoch"] - last["epoch"],
             "epochs": total["epoch"] + last["warmup_epochs"],
             "seconds": total["train_s"] + total["measure_s"],
@@ -176,8 +170,8 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         margin; ``saving``: how many times fewer epochs in all, and ``saving_retraining``: without
         warm-up and last level.
     """
-    full = runs[runs["rule"] == FULL].drop(columns="rule")
-    others = runs[runs["rule"] != FULL]
+    is_full = labels.is_full(runs)
+    full, others = runs[is_full].drop(columns="rule"), runs[~is_full]
     wide = others.merge(full, on=["family", "seed"], suffixes=("", "_full"))
     lines = []
     for (family, rule), group in wide.groupby(["family", "rule"], sort=False):
@@ -204,7 +198,7 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b else float("inf")
 
 
-def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
+def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFrame:
     """Compare each rule with a fixed number of epochs per level that costs the same.
 
     Source: ours; the control that the published comparison lacks.
@@ -214,17 +208,32 @@ def against_control(runs: pd.DataFrame, control: str = "k = ") -> pd.DataFrame:
     at its own epochs, on the seeds where at least three controls are there and enclose it.
 
     Args:
-        runs: as `final` gives them.
-        control: how the names of the fixed rules begin.
+        runs: as `final` gives them; the controls are those of kind "constant".
+        control: how the names of the controls begin, of runs without a kind; goes with the next
+            release.
 
     Returns:
         A table with one line for each family and each rule that is no control. Its columns are
-        ``seeds``; ``gain``: mean accuracy above the curve;
+        ``seeds``; ``gain``: mean accuracy above the curve, NaN on no seed;
         ``half_width`` of its 95 % interval; ``beats``: whether the interval lies above 0.
+
+    Raises:
+        ValueError: a kind that is not known, or a family with rules and no control.
     """
-    lines = []
+    runs = runs.reset_index(drop=True)
+    if control is None:
+        labels.check_kinds(runs)
+        is_constant = runs["kind"] == "constant"
+    else:
+        message = "controls are told by the column kind; control= goes with the next release"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        is_constant = runs["rule"].str.startswith(control)
+    is_curve = is_constant | labels.is_full(runs)
+    lines: list[dict[str, Any]] = []
     for family, group in runs.groupby("family", sort=False):
-        is_control = group["rule"].str.startswith(control) | (group["rule"] == FULL)
+        is_control = is_curve[group.index]
+        if not is_control.all() and not is_constant[group.index].any():
+            raise ValueError(f"no control in family {family!r}: no rule of kind constant")
         curves = {
             seed: points.sort_values("retraining")
             for seed, points in group[is_control].groupby("seed")

@@ -47,7 +47,7 @@ class Check:
 class Rule(Protocol):
     """What every stop rule offers; any object with these two members will do.
 
-    A rule may also have a ``kind``, one word for the rows, else it is of kind "own"; and a method
+    A rule may also have a ``kind``, one of `labels.KINDS`, else it is of kind "own"; and a method
     ``length(level)`` if it knows beforehand after how many epochs a level ends.
     """
 

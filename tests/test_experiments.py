@@ -51,6 +51,22 @@ def test_a_rule_that_is_added_later_is_the_only_one_that_is_run(folder, monkeypa
     assert 0 < ends.loc["accuracy", "overlap"] <= 1
 
 
+def test_a_rule_may_be_added_to_a_folder_of_the_first_release(folder, monkeypatch):
+    """Which had no columns for the rule: `setting` says it, once and for all."""
+    run()
+    columns = ["kind", "stop", "epsilon", "absolute", "reference", "epochs_fixed"]
+    lacking = [*columns, "seed", "threads"]
+    held = records.read(folder)[0]
+    (folder / "rows.csv").write_text(held.drop(columns=lacking).to_csv(index=False))
+    offer(monkeypatch, "k = 0", "accuracy")
+    assert run() > 0
+    rows = records.read(folder)[0]
+    kinds = rows.drop_duplicates("rule").set_index("rule")["kind"].to_dict()
+    assert kinds == {"full": "full", "k = 0": "constant", "accuracy": "accuracy"}
+    pd.testing.assert_frame_equal(rows[columns][: len(held)], held[columns])
+    assert set(evidence.final(evidence.read("tiny", folder.parent.parent))["rule"]) == set(kinds)
+
+
 def test_without_its_masks_full_retraining_is_run_again_only_for_rules_that_need_them(
     folder, monkeypatch
 ):

@@ -87,7 +87,9 @@ MAY_IMPORT = {
         "resuming",
         "rows",
     },
-    "evidence": {"records"},
+    "labels": set(),
+    "collecting": {"labels", "records"},
+    "evidence": {"collecting", "labels", "records"},
     "tracing": set(),
     "compacting": {"masks", "tracing"},
     "handover": {"flows", "masks", "records"},
@@ -103,7 +105,7 @@ MAY_IMPORT = {
     "theory.selection": set(),
     "explorer.__init__": set(),
     "explorer.knobs": set(),
-    "explorer.thresholds": {"evidence", "explorer.knobs"},
+    "explorer.thresholds": {"evidence", "labels", "explorer.knobs"},
     "explorer.live": {"config", "level", "loop", "explorer.knobs", "explorer.thresholds"},
     "explorer.replay": {"masks", "config", "level", "loop", "monitor", "rows", "stopping"}
     | {"explorer.knobs"},
@@ -112,8 +114,9 @@ MAY_IMPORT = {
     "explorer.costs": {"theory.schedules", "explorer.knobs"},
     "__init__": {"_moved", "compacting", "config", "loop", "pruning"},
 }
-WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "evidence", "figures")
-WITH_FILES = ("data", "datasets", "ledger", "records", "evidence", "__main__")
+WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "labels", "collecting", "evidence")
+WITHOUT_TORCH += ("figures",)
+WITH_FILES = ("data", "datasets", "ledger", "records", "collecting", "evidence", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
 )

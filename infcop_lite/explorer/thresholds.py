@@ -1,7 +1,6 @@
 """The threshold explorer: recorded runs on a grid of tolerances, one to be chosen."""
 
 import html
-import re
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from ..evidence import FULL, final, half_width
+from ..evidence import final, half_width
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
+from ..labels import check_kinds
 
 #: what the reader chooses -> (stop, reference) of the config, and the column that the rule reads
 CRITERIA = {
@@ -38,15 +38,18 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
         rows: as `evidence.read` gives them, with every check, full retraining among the rules.
 
     Raises:
-        ValueError: no full retraining, or no rule with a tolerance, in these rows.
+        ValueError: rows without a kind; no full retraining among them, or no rule with a tolerance.
     """
-    everything, tolerances = final(rows), _tolerances(rows)
-    runs = everything.merge(tolerances, on="rule")
-    full, control = (everything[everything["rule"].str.match(n)] for n in (FULL, "k = "))
+    everything = final(rows)
+    check_kinds(everything)
+    tolerances = _tolerances(everything)
+    runs = everything.drop(columns="epsilon").merge(tolerances, on="rule")
+    full, control = (everything[everything["kind"] == kind] for kind in ("full", "constant"))
     if runs.empty or full.empty:
         raise ValueError("these rows hold no grid of tolerances, or no full retraining")
     worth = _range(pd.concat([runs, full, control]))
-    first = rows[rows["seed"] == rows["seed"].min()].merge(tolerances, on="rule")
+    first = rows[rows["seed"] == rows["seed"].min()]
+    first = first.drop(columns="epsilon").merge(tolerances, on="rule")
     budget, num_levels = rows["epoch"].max(), int(rows["level"].max()) + 1
 
     def draw(criterion: str, epsilon: float) -> str:
@@ -86,15 +89,13 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
     )
 
 
-def _tolerances(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rule, criterion and epsilon of the rules that have a tolerance."""
+def _tolerances(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return rule, criterion and epsilon of the rules with a relative tolerance."""
     names = {kind[:2]: criterion for criterion, kind in CRITERIA.items()}
-    found = []
-    for rule in rows["rule"].unique():
-        match = re.fullmatch(r"(\w+) ([\d.]+)(?:, (\w+))?", rule)
-        if match and (criterion := names.get((match[1], match[3] or ""))):
-            found.append({"rule": rule, "criterion": criterion, "epsilon": float(match[2])})
-    return pd.DataFrame(found, columns=["rule", "criterion", "epsilon"])
+    rules = runs[~runs["absolute"]].drop_duplicates("rule")
+    keys = zip(rules["stop"], rules["reference"], strict=True)
+    rules = rules.assign(criterion=[names.get(key) for key in keys])
+    return rules.dropna(subset="criterion")[["rule", "criterion", "epsilon"]]
 
 
 def _mean(values: pd.Series) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from infcop_lite import data, run_imp
+from infcop_lite import data, labels, run_imp
 from infcop_lite.config import Config
 from infcop_lite.explorer import knobs, live, thresholds
 from infcop_lite.explorer.thresholds import COLUMN, CRITERIA, draw_levels, threshold_explorer
@@ -26,6 +26,18 @@ RULES = {  # rule -> epochs in levels 0 and 1 (level 2 is the last), final accur
     "gradient 0.5, warmup": (4.0, 3.0, 0.965),
     "mask 0.05": (2.0, 2.0, 0.945),
 }
+WHAT = {
+    rule: labels.from_setting(f"stop={setting}", 4.0)
+    for rule, setting in {
+        "full": "budget",
+        "k = 1": "FixedEpochs(n=1)",
+        "information 0.5, warmup": "information epsilon=0.5",
+        "information 2, warmup": "information epsilon=2.0",
+        "information 0.5, trained": "information epsilon=0.5 reference=trained",
+        "gradient 0.5, warmup": "gradient epsilon=0.5",
+        "mask 0.05": "mask epsilon=0.05 patience=1",
+    }.items()
+}
 DISTANCES = {column: 1.0 for *_, column in CRITERIA.values()}
 
 
@@ -38,6 +50,7 @@ def rows():
                 for epoch in (0.5, end):
                     found.append(
                         DISTANCES
+                        | WHAT[rule]
                         | {"rule": rule, "seed": seed, "level": level, "epoch": epoch}
                         | {"stopped": epoch == end, "density": 0.5**level, "overlap": 0.9}
                         | {"test_accuracy": accuracy + 0.001 * seed, "warmup_epochs": 2.0}
@@ -149,8 +162,8 @@ def test_a_level_without_a_distance_has_its_bar_all_the_same():
 def test_every_interval_and_every_tolerance_lies_within_its_axes(rows, epsilon, monkeypatch):
     seen = []
     monkeypatch.setattr(thresholds, "as_svg", lambda figure, alt: seen.append(figure) or "")
-    far = rows.replace({"rule": {"gradient 0.5, warmup": f"gradient {epsilon}, warmup"}})
-    threshold_explorer(far)
+    is_gradient = rows["rule"] == "gradient 0.5, warmup"
+    threshold_explorer(rows.assign(epsilon=rows["epsilon"].mask(is_gradient, epsilon)))
     for figure in seen:
         above, below = figure.axes
         dashed = [line.get_ydata()[0] for line in above.lines if line.get_linestyle() == "--"]
@@ -172,10 +185,24 @@ def test_axes_stay_where_they_are_while_the_knob_turns(rows):
     assert first == second
 
 
-@pytest.mark.parametrize("without", ["full", "information|gradient|mask"])
+@pytest.mark.parametrize("without", [["full"], ["flow", "mask"]])
 def test_rows_without_a_grid_are_refused(rows, without):
     with pytest.raises(ValueError, match="no grid of tolerances, or no full retraining"):
-        threshold_explorer(rows[~rows["rule"].str.match(without)])
+        threshold_explorer(rows[~rows["kind"].isin(without)])
+
+
+def test_what_a_rule_is_called_does_not_matter(rows):
+    """Its columns say what it is; an absolute tolerance is not one of these."""
+    renamed = rows.assign(rule="rule " + rows["rule"].map(list(RULES).index).astype(str))
+    assert pictures(threshold_explorer(renamed).widget) == pictures(threshold_explorer(rows).widget)
+    absolute = rows.assign(absolute=rows["rule"] == "gradient 0.5, warmup")
+    text = "".join(pictures(threshold_explorer(absolute).widget))
+    assert "gradient flow: ε" not in text
+
+
+def test_rows_of_no_known_kind_are_refused(rows):
+    with pytest.raises(ValueError, match="unknown kind 'flux' of rule"):
+        threshold_explorer(rows.replace({"kind": {"flow": "flux"}}))
 
 
 def test_it_works_without_ipywidgets(rows, monkeypatch):
