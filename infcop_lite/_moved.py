@@ -32,7 +32,7 @@ MODULES = {
 }
 #: Names that left a module which is still there.
 NAMES = {
-    "config": {"grid": "sweep.grid"},
+    "config": {"READS": "stopping.READS", "grid": "sweep.grid"},
     "masks": {name: f"amounts.{name}" for name in ("pq_index", "sap_fraction", "sap_fractions")},
     "resuming": {"fingerprint": "identity.fingerprint"},
     "train": {

@@ -141,7 +141,9 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
         found |= dict.fromkeys(named, "dense")
     frozen = {name: "frozen" for name, weight in weights.items() if not weight.requires_grad}
     if len(found | frozen) == len(weights):
-        raise ValueError("nothing is left to prune: all layers are frozen or dense")
+        raise ValueError(
+            "nothing is left to prune: all layers are dense or frozen, requires_grad being False"
+        )
     return found | frozen
 
 

@@ -141,6 +141,8 @@ def test_an_option_sets_its_field_and_nothing_else(f, out):
     others |= {"final_density": 0.5}
     if isinstance(f.default, bool):
         words, value = [f"--no-{flag[2:]}" if f.default else flag], not f.default
+    elif f.name == "dense":
+        words, value = [flag, "fc1, conv*"], ("fc1", "conv*")
     elif "choices" in f.metadata:
         value = next(choice for choice in f.metadata["choices"] if choice != f.default)
         words = [flag, value]
