@@ -155,7 +155,7 @@ class Monitor:
 
     @cached_property
     def has_flow(self) -> bool:
-        """Whether there is an information flow: two layers or more that are called on samples.
+        """Whether there is an information flow, of two layers or more that are called on samples.
 
         A layer alone has no flow to a next; see `flows.collect_activations` for others.
         """

@@ -22,7 +22,7 @@ BATCH_SIZE = 250
 
 
 def magnitude(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return |weight|; it reads no batch.
+    """Return the absolute value of each weight; it reads no batch.
 
     Source: Han et al. 2015, arXiv:1506.02626.
 
@@ -34,7 +34,7 @@ def magnitude(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -
 
 
 def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return |weight| · norm of the input it is multiplied with, over the samples of the batch.
+    """Return the magnitude of a weight times the norm of its input, over the samples of a batch.
 
     Source: Wanda, Sun et al. 2023, arXiv:2306.11695, for linear layers; for a convolution the norm
     is that of its input channel over all places.
@@ -71,7 +71,7 @@ def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss
 
 
 def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return |weight · gradient of the loss|: to first order, how far removing it moves the loss.
+    """Return how far removing a weight moves the loss, to first order: weight times gradient.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, whose score is its square, which ranks alike.
 
