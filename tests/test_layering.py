@@ -112,7 +112,10 @@ MAY_IMPORT = {
     "explorer.lenses": {"flows", "theory.information", "explorer.knobs"},
     "explorer.amounts": {"amounts", "theory.amounts", "explorer.knobs"},
     "explorer.costs": {"theory.schedules", "explorer.knobs"},
-    "__init__": {"_moved", "compacting", "config", "loop", "pruning"},
+    "__init__": {
+        *("_moved", "collecting", "compacting", "config", "flows", "level", "loop", "masks"),
+        *("pruning", "stopping", "sweep"),
+    },
 }
 WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "labels", "collecting", "evidence")
 WITHOUT_TORCH += ("figures",)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -58,8 +59,18 @@ def test_the_front_door_clashes_with_no_module():
     """`infcop_lite.run` is the function, whatever was imported before."""
     import_module("infcop_lite.run")
     import_module("infcop_lite.compare")
+    modules = {path.stem for path in Path(infcop_lite.__file__).parent.glob("*.py")}
+    assert not modules & set(infcop_lite.__all__)
     for name in infcop_lite.__all__:
-        assert callable(getattr(infcop_lite, name))
+        found = getattr(infcop_lite, name)
+        assert callable(found)
+        assert found.__doc__
+
+
+def test_what_the_readme_names_can_be_called_from_the_package():
+    text = (Path(infcop_lite.__file__).parent.parent / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`infcop_lite\.(\w+)", text))
+    assert {"prune", "compare", "compact"} <= named <= set(infcop_lite.__all__)
 
 
 def test_the_library_itself_uses_no_old_name():
