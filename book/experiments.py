@@ -15,11 +15,9 @@ only one that is run the next time.
 import argparse
 import functools
 import itertools
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,7 +34,7 @@ from infcop_lite.masks import Masks
 from infcop_lite.resuming import about_start
 from infcop_lite.rows import Row, from_csv
 from infcop_lite.stopping import FixedEpochs, Schedule
-from infcop_lite.sweep import die_with_parent
+from infcop_lite.sweep import run_many
 
 RESULTS = Path(__file__).parent / "results"
 FULL = "full"
@@ -320,13 +318,18 @@ def _read_masks(folder: Path, settings: Mapping[str, Any]) -> Masks | None:
 
 def run_jobs(
     run: Callable[[str, str, int], float], jobs: Sequence[tuple[str, str, int]], processes: int
-) -> None:
-    """Run jobs (table, name, seed) side by side, and print each with its seconds."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, die_with_parent) as pool:
-        futures = {pool.submit(run, *job): job for job in jobs}
-        for future in as_completed(futures):
-            print(*futures[future], f"{future.result():.0f} s", flush=True)
+) -> int:
+    """Run jobs (table, name, seed) side by side, and print each when it is done.
+
+    Returns:
+        The exit code: 2 if one of them failed.
+    """
+    tasks = {" ".join(map(str, job)): functools.partial(run, *job) for job in jobs}
+
+    def report(name: str, problem: str) -> None:
+        print(f"{name}: {problem}" if problem else name, flush=True)
+
+    return 2 if run_many(tasks, processes=processes, report=report) else 0
 
 
 def add_resources(parser: argparse.ArgumentParser) -> None:
@@ -358,8 +361,7 @@ def main() -> int:
         for name, family in TABLES[table].items()
         for seed in family.seeds
     ]
-    run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
-    return 0
+    return run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
 
 
 if __name__ == "__main__":

@@ -286,8 +286,7 @@ def main() -> int:
     add_resources(parser)
     options = parser.parse_args()
     jobs = [(t, name, seed) for t in options.tables for seed in SEEDS[t] for name in METHODS]
-    run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
-    return 0
+    return run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
 
 
 if __name__ == "__main__":

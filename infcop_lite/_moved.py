@@ -35,6 +35,7 @@ NAMES = {
     "config": {"READS": "stopping.READS", "grid": "sweep.grid"},
     "masks": {name: f"amounts.{name}" for name in ("pq_index", "sap_fraction", "sap_fractions")},
     "resuming": {"fingerprint": "identity.fingerprint"},
+    "sweep": {name: f"pool.{name}" for name in ("DIED", "die_with_parent")},
     "train": {
         name: f"compute.{name}" for name in ("accelerator", "choose_device", "lay_out", "threads")
     },

@@ -1,32 +1,22 @@
 """Runs into folders: one run that goes on where it was killed, or many side by side."""
 
 import itertools
-import multiprocessing
-import os
 import re
-import signal
-import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from . import records
+from . import _moved, records
 from .config import Config
 from .identity import identity
 from .loop import run
+from .pool import Task, side_by_side
 from .resuming import resume
 from .rows import Row
 
-DIED = "its worker died twice; the same sweep started again goes on after its last finished level"
 Job = tuple[str, Config, Path, str]  # name, config, folder, command
-
-_one_at_a_time = threading.Lock()
 
 
 def run_one(
@@ -60,8 +50,8 @@ def run_one(
 
 
 def run_many(
-    configs: Mapping[str, Config],
-    folder: Path | str,
+    runs: Mapping[str, Config | Task],
+    folder: Path | str | None = None,
     processes: int | None = None,
     scheduler: str | None = None,
     command: str = "",
@@ -69,14 +59,15 @@ def run_many(
 ) -> dict[str, str]:
     """Run configs side by side, each into a folder of its own; what is finished is skipped.
 
-    Source: ours. A worker that is killed loses its run's current level, nothing else: the run is
+    A worker that is killed loses its run's current level, nothing else: the run is
     started again, once, and goes on after its last finished level.
 
     In a script, call it under ``if __name__ == "__main__":``, for the workers import the script.
 
     Args:
-        configs: name -> config; ``threads`` is 1 unless given.
-        folder: a run goes to ``folder / name``.
+        runs: name -> config, ``threads`` being 1 unless given; or a function of no arguments that
+            does it all by itself and can be imported by another process.
+        folder: the run of a config goes to ``folder / name``.
         processes: workers on this machine; as many as its cores can feed unless given.
         scheduler: address of a Dask cluster (``tcp://...``) to run on instead. Its workers must see
             ``folder`` under the same path and have this package; one thread each is best.
@@ -87,7 +78,8 @@ def run_many(
         The runs that failed, as name -> what went wrong, in one line.
 
     Raises:
-        ValueError: a bad name, or a folder that holds another run; nothing has been started.
+        ValueError: a bad name, no folder for a config, or one that holds another run; nothing has
+            been started.
         OSError: a folder that cannot be written to, or a scheduler that does not answer.
 
     >>> import tempfile; folder = tempfile.mkdtemp()
@@ -98,142 +90,41 @@ def run_many(
     a is finished
     {}
     """
-    if scheduler is not None and processes is not None:
-        raise ValueError("a Dask cluster has its own workers: give a scheduler or processes")
-    if processes is not None and (type(processes) is not int or processes < 1):
-        raise ValueError(f"processes must be an int greater than 0, not {processes!r}")
-    for name, config in configs.items():
-        if not isinstance(config, Config):
-            raise ValueError(f"run {name!r} must be a Config, not {config!r}")
+    for name, given in runs.items():
+        if not (isinstance(given, Config) or (callable(given) and not isinstance(given, type))):
+            raise ValueError(f"run {name!r} must be a Config, not {given!r}")
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.,=+ -]{0,199}", name, re.ASCII):
             raise ValueError(f"a run's name must be a plain folder name, not {name!r}")
-    home = Path.cwd() / folder
-    jobs: list[Job] = [
-        (name, replace(config, threads=config.threads or 1), home / name, command)
-        for name, config in configs.items()
-    ]
-    finished = [_is_finished(job) for job in jobs]
-    due = [job for job, done in zip(jobs, finished, strict=True) if not done]
-    for job, done in zip(jobs, finished, strict=True):
-        if done:
-            report(job[0], "")
+        if isinstance(given, Config) and folder is None:
+            raise ValueError(f"run {name!r} needs a folder")
+    home = Path.cwd() / (folder or "")
+    jobs: dict[str, Job] = {
+        name: (name, replace(config, threads=config.threads or 1), home / name, command)
+        for name, config in runs.items()
+        if isinstance(config, Config)
+    }
+    tasks: dict[str, Task] = {name: given for name, given in runs.items() if callable(given)}
+    tasks |= {name: partial(run_one, *job[1:]) for name, job in jobs.items()}
+    done = {name for name, job in jobs.items() if _is_finished(job)}
+    due = {name: tasks[name] for name in runs if name not in done}
+    threads = max((job[1].threads or 1 for job in jobs.values()), default=1)
+    results = side_by_side(due, processes, scheduler, threads)
+    for name in jobs:
+        if name in done:
+            report(name, "")
     failed = {}
-    if due:
-        runs = _in_processes(due, processes) if scheduler is None else _on_dask(due, scheduler)
-        for job, problem in runs:
-            if not problem and not _is_finished(job):
-                problem = f"done, but not to be seen in {job[2]}: do the workers share it?"
-            if problem:
-                failed[job[0]] = problem
-            report(job[0], problem)
+    for name, problem in results:
+        if not problem and name in jobs and not _is_finished(jobs[name]):
+            problem = f"done, but not to be seen in {jobs[name][2]}: do the workers share it?"
+        if problem:
+            failed[name] = problem
+        report(name, problem)
     return failed
 
 
 def _is_finished(job: Job) -> bool:
     _, config, folder, _ = job
     return records.begin(folder, identity(config))
-
-
-def _work(job: Job) -> str:
-    """Do a run, in a worker; return what went wrong, in one line."""
-    _, config, folder, command = job
-    try:
-        with _one_at_a_time:  # a Dask worker may have several threads, torch has one generator
-            run_one(config, folder, command)
-    except Exception as error:
-        expected = isinstance(error, ValueError | OSError | FloatingPointError)
-        return " ".join((str(error) if expected else repr(error)).split()) or repr(error)
-    return ""
-
-
-def _serve(parent: Connection) -> None:
-    """Do what the parent process sends until it dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-    die_with_parent()
-    while True:
-        parent.send(_work(parent.recv()))
-
-
-def die_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, whatever ended that.
-
-    Source: ours; a worker that outlives a killed sweep would go on writing into its folders.
-    """
-
-    def watch() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class _Worker:
-    """A process that does one run after another; its death is nobody else's."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def end(self) -> None:
-        self.process.kill()  # at any moment: every write is atomic
-        self.process.join()
-        self.pipe.close()
-
-
-def _in_processes(jobs: Sequence[Job], processes: int | None) -> Iterator[tuple[Job, str]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    fed = max(1, (cores or 1) // max(job[1].threads or 1 for job in jobs))
-    queue, restarted = list(jobs), set()
-    idle: list[_Worker] = []
-    busy: dict[Any, tuple[_Worker, Job]] = {}
-    try:
-        while queue or busy:
-            while queue and len(busy) < (processes or fed):
-                worker = idle.pop() if idle else _Worker()
-                busy[worker.pipe] = worker, queue[0]
-                with suppress(OSError):  # it was killed while idle: found out below
-                    worker.pipe.send(queue.pop(0))
-            for pipe in wait(list(busy)):
-                worker, job = busy.pop(pipe)
-                try:
-                    problem = worker.pipe.recv()
-                    idle.append(worker)
-                except (EOFError, OSError):
-                    worker.end()
-                    if job[0] not in restarted:
-                        restarted.add(job[0])
-                        queue.insert(0, job)
-                        continue
-                    problem = DIED
-                yield job, problem
-    finally:
-        for worker in [*idle, *(worker for worker, _ in busy.values())]:
-            worker.end()
-
-
-def _on_dask(jobs: Sequence[Job], scheduler: str) -> Iterator[tuple[Job, str]]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise ValueError("no package distributed: pip install 'infcop-lite[dask]'") from None
-    with Client(scheduler, timeout="20s", set_as_default=False) as client:
-        sweep = uuid.uuid4().hex
-        futures = {
-            client.submit(_work, job, key=f"{job[0]}-{sweep}", pure=False, retries=2): job
-            for job in jobs
-        }
-        for future in as_completed(futures, loop=client.loop):
-            try:
-                problem = future.result()
-            except CancelledError:
-                problem = "the cluster is gone; the same sweep started again goes on"
-            except Exception as error:  # of the cluster: too many dead workers, no package there
-                problem = " ".join(f"{type(error).__name__}: {error}".split())
-            yield futures[future], problem
 
 
 def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
@@ -288,3 +179,6 @@ def _read(name: str, word: str, hint: Any) -> Any:
         return next(kind for kind in kinds if kind in (int, float, str))(word)
     except (ValueError, StopIteration):
         raise ValueError(f"{word!r} is no value for {name}") from None
+
+
+__getattr__ = _moved.lookup("sweep", _moved.NAMES["sweep"])

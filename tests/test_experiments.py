@@ -142,7 +142,7 @@ def test_every_table_can_be_configured():
 
 def test_tables_for_a_gpu_are_run_there_or_if_asked(monkeypatch):
     ran = []
-    monkeypatch.setattr(experiments, "run_jobs", lambda run, jobs, processes: ran.append(jobs))
+    monkeypatch.setattr(experiments, "run_jobs", lambda run, jobs, processes: ran.append(jobs) or 0)
     for options in ([], ["--device", "cuda"], ["vgg16"]):
         monkeypatch.setattr("sys.argv", ["experiments.py", *options])
         assert experiments.main() == 0

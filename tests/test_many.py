@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ import pytest
 from test_sweep import assert_same_outcome
 
 from infcop_lite import __main__ as command_line
-from infcop_lite import records, sweep
+from infcop_lite import pool, records, sweep
 from infcop_lite.config import Config
 from infcop_lite.sweep import grid
 
@@ -117,11 +118,11 @@ def test_a_killed_worker_loses_its_current_level_only_and_no_other_run(whole, tm
 
 def test_a_run_whose_worker_dies_twice_is_given_up_and_goes_on_next_time(tmp_path, monkeypatch):
     def dies(parent):
-        if parent.recv()[0] == "seed=1":
+        if parent.recv().args[1].name == "seed=1":
             os._exit(1)
         parent.send("")
 
-    monkeypatch.setattr(sweep, "_serve", dies)
+    monkeypatch.setattr(pool, "_serve", dies)
     fork = multiprocessing.get_context("fork")  # so that the workers see the patched function
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: fork)
     monkeypatch.setattr(sweep, "_is_finished", lambda job: False)
@@ -232,8 +233,8 @@ def nothing_starts(monkeypatch):
     def started(*arguments):
         pytest.fail("a run was started")
 
-    monkeypatch.setattr(sweep, "_in_processes", started)
-    monkeypatch.setattr(sweep, "_on_dask", started)
+    monkeypatch.setattr(pool, "_in_processes", started)
+    monkeypatch.setattr(pool, "_on_dask", started)
 
 
 @pytest.mark.parametrize(
@@ -364,3 +365,44 @@ def test_a_sweep_needs_a_grid_and_its_help_names_all(capsys):
         command_line.main(["sweep", "--help"])
     text = capsys.readouterr().out
     assert all(flag in text for flag in ("--processes", "--scheduler", "--out", "--epsilon"))
+
+
+# --- functions of one's own ---------------------------------------------------------------------
+
+
+def note(folder, name):
+    """Leave a file; what a task does is its own affair."""
+    (Path(folder) / name).write_text(str(os.getpid()))
+
+
+def fail_on_purpose():
+    raise ValueError("two\nlines")
+
+
+def die_once(folder):
+    """Die without a word the first time."""
+    if not (Path(folder) / "died").exists():
+        (Path(folder) / "died").touch()
+        os._exit(1)
+
+
+def test_functions_run_side_by_side_and_one_that_fails_is_nobody_elses_affair(tmp_path):
+    tasks = {name: partial(note, str(tmp_path), name) for name in ("a", "b", "c")}
+    tasks |= {"wrong": fail_on_purpose, "mortal": partial(die_once, str(tmp_path))}
+    told = []
+    failed = sweep.run_many(tasks, processes=2, report=lambda *what: told.append(what))
+    assert failed == {"wrong": "two lines"}
+    assert dict(told) == dict.fromkeys(tasks, "") | failed
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "died"}
+    assert (tmp_path / "a").read_text() != str(os.getpid())
+
+
+def test_configs_and_functions_may_be_mixed_but_a_config_needs_a_folder(tmp_path):
+    config = Config(levels=0, epochs=0, warmup_epochs=0, subset=50)
+    tasks = {"run": config, "note": partial(note, str(tmp_path), "note")}
+    assert sweep.run_many(tasks, tmp_path, processes=1) == {}
+    assert records.read(tmp_path / "run")[1]["finished"]
+    with pytest.raises(ValueError, match="run 'run' needs a folder"):
+        sweep.run_many(tasks)
+    with pytest.raises(ValueError, match="run 'class' must be a Config"):
+        sweep.run_many({"class": Config}, tmp_path)
