@@ -115,7 +115,7 @@ def keep_best(
     alive = {name: scores[name][masks[name]] for name in masks}
     for name, score in alive.items():
         if not torch.isfinite(score).all():
-            raise ValueError(f"{name} holds weights or scores that are NaN or infinite")
+            raise ValueError(f"{name} holds weights that are NaN or infinite, or scores that are")
     fractions = fraction if isinstance(fraction, Mapping) else dict.fromkeys(masks, fraction)
     if set(fractions) != set(masks):
         raise ValueError("the fractions must name every prunable weight, and nothing else")
