@@ -44,6 +44,23 @@ def accelerator(device: str) -> str | None:
     return torch.cuda.get_device_name() if choose_device(device) == "cuda" else None
 
 
+def resources(device: str, threads: int | None) -> dict[str, str | int]:
+    """Return what is computed with, as rows and records say it.
+
+    Args:
+        device: as for `choose_device`.
+        threads: CPU threads; torch's choice if None.
+
+    Returns:
+        ``device``, "cpu" or the name of the GPU, and ``threads``.
+
+    >>> resources("cpu", 1)
+    {'device': 'cpu', 'threads': 1}
+    """
+    number = threads or torch.get_num_threads()
+    return {"device": accelerator(device) or "cpu", "threads": number}
+
+
 def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
     """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
 

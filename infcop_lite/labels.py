@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from .stopping import HELD_AGAINST
+
 NAN = float("nan")
 FULL = "full"
 #: What `Row.kind` may be; those that look at nothing are the controls of all others.
@@ -23,7 +25,6 @@ _KIND_OF = {"budget": FULL, "accuracy": "accuracy", "information": "flow", "grad
 _KIND_OF |= {"small-gradient": "gradient", "mask": "mask", "patience": "patience"}
 _KIND_OF |= {"loss": "loss", "twice-loss": "loss"}
 _TOLERANT = {"information", "gradient", "small-gradient", "mask"}
-_HELD_AGAINST_A_REFERENCE = {"accuracy", "loss", "twice-loss", "information", "gradient"}
 _NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 _SETTING = re.compile(
     r"stop=(?P<stop>[a-z+-]+|FixedEpochs\(n=(?P<n>N)\)|Schedule\(epochs=\(N,(?: N(?:, N)*)?\)\))"
@@ -64,7 +65,7 @@ def from_setting(setting: str, budget: float = NAN) -> dict[str, Any]:
         kind = _KIND_OF[names[0]] if len(names) == 1 else "any"
         fixed = budget if "budget" in names else NAN
     is_flow = bool({"information", "gradient"} & set(names))
-    is_held = bool(_HELD_AGAINST_A_REFERENCE & set(names))
+    is_held = bool(HELD_AGAINST & set(names))
     return {
         "kind": kind,
         "stop": found["stop"],

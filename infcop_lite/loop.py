@@ -185,8 +185,7 @@ class _Tree:
 
     def __init__(self, recorder: Recorder, keep: Callable[[State], None] | None = None) -> None:
         self.recorder, self.trainer = recorder, recorder.trainer
-        self.configs, self.config = recorder.configs, self.trainer.config
-        self.keep = keep or (lambda state: None)
+        self.configs, self.config, self.keep = recorder.configs, self.trainer.config, keep
         self.references: dict[str, Measured] = {}
 
     # --- where it begins ------------------------------------------------------------------------
@@ -232,7 +231,7 @@ class _Tree:
         waiting, is_kept = [(list(self.configs), self._restore(state))], state is not None
         while waiting:
             names, start = waiting.pop()
-            if not is_kept:
+            if self.keep and not is_kept:
                 self.keep(self._state(start))
             is_kept = False
             is_last = start.level >= config.levels or is_sparse_enough(start.masks, config)
@@ -240,8 +239,9 @@ class _Tree:
             branches: list[tuple[list[str], Start]] = []
             for length, together in self._lengths(start.level, is_last, names):
                 yield from self._train(start, together, length, is_last, branches)
-            if is_last:
+            if is_last and self.keep:  # or the copy of the final weights is for nobody
                 self.keep(self._state(Start(start.level + 1, start.masks, trainer.weights()), True))
+            if is_last:
                 for name in sorted(names, key=lambda name: name != recorder.watched):
                     yield Result(name, recorder.rows[name], start.masks)
             branches.reverse()  # the last is grown first

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .compute import accelerator
+from .compute import resources
 from .config import Config
 from .flows import FLOWS
 from .ledger import commit
@@ -15,11 +15,9 @@ from .level import Trainer
 from .masks import Masks, density, mask_distance
 from .monitor import Measured
 from .rows import Row
-from .stopping import READS, AnyOf, FixedEpochs, stop_rule
+from .stopping import HELD_AGAINST, READS, AnyOf, FixedEpochs, stop_rule
 
 NAN = float("nan")
-#: Names of rules that compare something with the reference network.
-HELD_AGAINST = {"accuracy", "loss", "twice-loss", *FLOWS}
 
 
 class Recorder:
@@ -52,12 +50,11 @@ class Recorder:
         self.rows: dict[str, list[Row]] = {name: [] for name in configs}
         self.unlike: list[tuple[str, int, Masks]] = []  # rows that wait for the final masks
         self.drawn: dict[int, Masks] = {}  # a row of the watched rule in this level -> next mask
-        config = trainer.config
-        self.made_with: dict[str, Any] = {
-            "device": accelerator(config.device) or "cpu",
-            "threads": config.threads or torch.get_num_threads(),
-            "torch": torch.__version__,
-            "commit": commit(),
+        made_with = resources(trainer.config.device, trainer.config.threads)
+        made_with |= {"torch": torch.__version__, "commit": commit()}
+        #: Columns that all rows of a rule have in common.
+        self.about: dict[str, dict[str, Any]] = {
+            name: {"rule": name, **describe(c), **made_with} for name, c in configs.items()
         }
 
     def keeps(self, name: str) -> bool:
@@ -110,17 +107,16 @@ class Recorder:
         """
         c, rule, masks, rows = self.configs[name], self.rules[name], self.trainer.masks, self.rows
         mine = now.restrict(self.measures(name, asked))
-        check = mine.check(references.get(c.reference), epoch, level)
-        distances: dict[str, Any] = {}
-        for kind, reference in references.items():
-            held = mine.check(reference)
-            for flow, distance in held.distances.items():
-                distances[f"{flow}_{kind}"] = distance / (held.reference_norms[flow] or NAN)
+        held = {kind: mine.check(against, epoch, level) for kind, against in references.items()}
+        check = held.get(c.reference) or mine.check(None, epoch, level)
+        distances: dict[str, Any] = {
+            f"{flow}_{kind}": distance / (against.reference_norms[flow] or NAN)
+            for kind, against in held.items()
+            for flow, distance in against.distances.items()
+        }
         read = next((flow for flow in FLOWS if flow in rule.reads), "information")
         row = Row(
-            **{k: getattr(c, k) for k in ("data", "model", "amount", "scope", "seed")},
-            **describe(c),
-            rule=name,
+            **self.about[name],
             level=level,
             epoch=epoch,
             density=density(masks),
@@ -133,7 +129,6 @@ class Recorder:
             **distances,
             overlap=NAN if self.final_masks is None else _overlap(masks, self.final_masks),
             elapsed_s=self.elapsed_s(),
-            **self.made_with,
             **more,
         )
         if self.final_masks is None and self.watched is not None:
@@ -161,13 +156,13 @@ class Recorder:
 
     def end_level(self) -> None:
         """Fill in how far the watched rule's next masks were from that after the whole budget."""
+        last, rows = self.drawn[max(self.drawn)], self.rows[self.watched or ""]
         for i, drawn in self.drawn.items():
-            last, rows = self.drawn[max(self.drawn)], self.rows[self.watched or ""]
             rows[i] = replace(rows[i], to_end=mask_distance(drawn, last, self.trainer.masks))
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """Return the columns of a row that say which rule it is of.
+    """Return the columns of a row that say of what run it is, and which rule.
 
     Args:
         config: with the rule.
@@ -184,6 +179,7 @@ def describe(config: Config) -> dict[str, Any]:
         is_held = bool(rule.reads & set(FLOWS))
     rewind = config.rewind
     return {
+        **{k: getattr(config, k) for k in ("data", "model", "amount", "scope", "seed")},
         "rewind": rewind if isinstance(rewind, str) else _name_of(rewind),
         "stop": str(config.stop),
         "kind": "full" if config.stop == "budget" else getattr(rule, "kind", "own"),

@@ -374,6 +374,10 @@ RULES: dict[str, Callable[[Any, float, float], Rule]] = {
 }
 
 
+#: Those that compare something with the reference network.
+HELD_AGAINST = frozenset({"accuracy", "loss", "twice-loss", "information", "gradient"})
+
+
 def _consistency(flow: str, settings: Any) -> Rule:
     return FlowConsistency(flow, settings.epsilon, relative=not settings.absolute)
 

@@ -87,7 +87,7 @@ MAY_IMPORT = {
         "resuming",
         "rows",
     },
-    "labels": set(),
+    "labels": {"stopping"},
     "collecting": {"labels", "records"},
     "evidence": {"collecting", "labels", "records"},
     "tracing": set(),
