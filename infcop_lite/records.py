@@ -177,12 +177,14 @@ def read_tensors(
         FileNotFoundError: there is no such file.
         ValueError: a file that is cut off or damaged, or another run's.
     """
-    tensors, numbers, _ = _read_tensors(Path(folder) / f"{name}.safetensors", config)
+    tensors, numbers, _ = read_with_rows(folder, name, config)
     return tensors, numbers
 
 
-def rows_beside(folder: Path | str, name: str, config: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the rows that `save_tensors` wrote into the same file, as text.
+def read_with_rows(
+    folder: Path | str, name: str, config: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, float], list[dict[str, str]]]:
+    """Return the arrays, the numbers and, as text, the rows that `save_tensors` wrote.
 
     Args:
         folder, name, config: as for `read_tensors`.
@@ -190,12 +192,7 @@ def rows_beside(folder: Path | str, name: str, config: Mapping[str, Any]) -> lis
     Raises:
         FileNotFoundError, ValueError: as for `read_tensors`.
     """
-    return from_csv(_read_tensors(Path(folder) / f"{name}.safetensors", config)[2])
-
-
-def _read_tensors(
-    path: Path, config: Mapping[str, Any]
-) -> tuple[dict[str, np.ndarray], dict[str, float], str]:
+    path = Path(folder) / f"{name}.safetensors"
     try:
         content = path.read_bytes()
         tensors = safetensors.numpy.load(content)
@@ -210,7 +207,7 @@ def _read_tensors(
         raise ValueError(f"{path} is damaged; delete it to start the run anew") from None
     if held != dict(config):
         raise ValueError(f"{path} belongs to another run")
-    return tensors, numbers, rows
+    return tensors, numbers, from_csv(rows)
 
 
 def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import _moved, ledger, records
-from .compute import accelerator
+from .compute import accelerator, resources
 from .config import REFERENCES
 from .level import Start
 from .loop import State
@@ -81,10 +81,9 @@ def _go_on(
     command: str,
     report: Callable[[Row], None],
 ) -> None:
-    state = _read(folder, records.STATE, settings)
-    rows: list[dict[str, Any]] = []
-    if state:  # what is in the state is whole, whatever became of rows.csv
-        rows += records.rows_beside(folder, records.STATE, settings)
+    state, kept_rows = _read(folder, records.STATE, settings)
+    rows: list[dict[str, Any]] = [*kept_rows]  # whatever became of rows.csv
+    if state:
         ended = [int(row["level"]) for row in rows if row["stopped"] == "True"]
         if ended != list(range(state.start.level)):
             raise ValueError(f"the state in {folder} lacks rows of levels that are finished")
@@ -128,14 +127,13 @@ def about_start(device: str, threads: int | None) -> dict[str, Any]:
         decide the last bits as much as the versions do, threads, and the commit of this library.
 
     >>> list(about_start("cpu", 1))
-    ['started', 'versions', 'device', 'instructions', 'threads', 'commit']
+    ['started', 'versions', 'device', 'threads', 'instructions', 'commit']
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": ledger.versions(),
-        "device": accelerator(device) or "cpu",
+        **resources(device, threads),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": threads or torch.get_num_threads(),
         "commit": ledger.commit(),
     }
 
@@ -175,7 +173,7 @@ def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, li
 
 
 def _final(settings: Mapping[str, Any], folder: Path | str) -> State:
-    state = _read(folder, FINAL, settings)
+    state, _ = _read(folder, FINAL, settings)
     if state is None:
         raise ValueError(
             f"{folder} holds a finished run without its network; choose another folder"
@@ -183,11 +181,14 @@ def _final(settings: Mapping[str, Any], folder: Path | str) -> State:
     return state
 
 
-def _read(folder: Path | str, name: str, settings: Mapping[str, Any]) -> State | None:
+def _read(
+    folder: Path | str, name: str, settings: Mapping[str, Any]
+) -> tuple[State | None, list[dict[str, str]]]:
+    """Return a state and, as text, the rows of the levels before it."""
     try:
-        arrays, numbers = records.read_tensors(folder, name, settings)
+        arrays, numbers, rows = records.read_with_rows(folder, name, settings)
     except FileNotFoundError:
-        return None
+        return None, []
     parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, array in arrays.items():
         part, _, key = key.partition("/")
@@ -210,7 +211,7 @@ def _read(folder: Path | str, name: str, settings: Mapping[str, Any]) -> State |
             raise ValueError
         start = Start(level, parts["masks"], parts["weights"])
         snapshot = parts["snapshot"] or None
-        return State(start, snapshot, references, numbers["elapsed_s"], name == FINAL)
+        return State(start, snapshot, references, numbers["elapsed_s"], name == FINAL), rows
     except (KeyError, ValueError, TypeError):
         raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None
 

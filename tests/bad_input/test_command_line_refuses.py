@@ -228,6 +228,7 @@ def a_folder(name):
     return spoil
 
 
+KINDS = ("finished", "interrupted")
 RUN = {
     "record of another run": (record(config=SETTINGS | {"seed": 1}), "differs in seed"),
     "record with a path": (record(config=SETTINGS | {"data": "../../x"}), "differs in data"),
@@ -278,8 +279,11 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["finished", "interrupted"])
-@pytest.mark.parametrize(("spoil", "message"), RUN.values(), ids=RUN)
+REFUSED = {f"{name}-{kind}": (kind, *case) for name, case in RUN.items() for kind in KINDS}
+REFUSED |= {f"{name}-finished": ("finished", *case) for name, case in ROWS.items()}
+
+
+@pytest.mark.parametrize(("kind", "spoil", "message"), REFUSED.values(), ids=REFUSED)
 def test_the_damaged_files_of_a_run_are_refused(kind, spoil, message, runs, tmp_path, refused):
     out = tmp_path / "out"
     shutil.copytree(runs / kind, out)
@@ -287,11 +291,6 @@ def test_the_damaged_files_of_a_run_are_refused(kind, spoil, message, runs, tmp_
     before = snapshot(tmp_path)
     assert message in refused(*FAST, "--out", str(out))
     assert snapshot(tmp_path) == before
-
-
-@pytest.mark.parametrize(("spoil", "message"), ROWS.values(), ids=ROWS)
-def test_damaged_rows_of_a_finished_run_are_refused(spoil, message, runs, tmp_path, refused):
-    test_the_damaged_files_of_a_run_are_refused("finished", spoil, message, runs, tmp_path, refused)
 
 
 @pytest.mark.parametrize("spoil", [spoil for spoil, _ in ROWS.values()], ids=ROWS)
@@ -304,7 +303,7 @@ def test_damaged_rows_of_an_interrupted_run_are_written_anew(spoil, runs, tmp_pa
     pd.testing.assert_frame_equal(found.drop(columns=[*SECONDS]), whole.drop(columns=[*SECONDS]))
 
 
-@pytest.mark.parametrize("kind", ["finished", "interrupted"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_earlier_run_of_another_config_is_refused(kind, runs, refused):
     before = snapshot(runs)
     line = refused(*FAST, "--out", str(runs / kind), "--seed", "1", "--epsilon", "0.5")
@@ -316,10 +315,9 @@ def state(tensors=None, config=SETTINGS, **changes):
     """Return a function that writes the state anew, whole but changed."""
 
     def spoil(folder):
-        arrays, numbers = records.read_tensors(folder, "state", SETTINGS)
+        arrays, numbers, rows = records.read_with_rows(folder, "state", SETTINGS)
         arrays = {name: array.copy() for name, array in arrays.items()}
         new = arrays if tensors is None else tensors(arrays)
-        rows = records.rows_beside(folder, "state", SETTINGS)
         records.save_tensors(folder, "state", new, config, rows, **{**numbers, **changes})
 
     return spoil
