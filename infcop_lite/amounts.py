@@ -134,7 +134,7 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
     """
     weights, found = prunable(model), dict[str, str]()
     for pattern in dense:
-        named = [name for name in weights if fnmatchcase(name.removesuffix(".weight"), pattern)]
+        named = [name for name in weights if _is_called(name, pattern)]
         if not named:
             layers = ", ".join(name.removesuffix(".weight") for name in weights)
             raise ValueError(f"dense: no layer is called {pattern!r}; there are {layers}")
@@ -179,35 +179,32 @@ def next_masks(
     scores = {name: value.detach() for name, value in score(model, masks, batch, loss).items()}
     free = {name: mask for name, mask in masks.items() if name not in left}
     if c.amount == "fixed":
-        fractions: Fractions = _fixed(c.fraction, masks, left)
+        fractions: Fractions = _fixed(c.fraction, free)
     else:
         parameters = (c.p, c.q, c.eta, c.gamma, c.beta)
         fractions = sap_fractions({k: scores[k] for k in free}, free, c.scope, *parameters)
-    if left and not isinstance(fractions, dict):
-        fractions = dict.fromkeys(free, fractions)
+    each = fractions if isinstance(fractions, dict) else dict.fromkeys(free, fractions)
     most = _most(masks, free, config)
-    if isinstance(fractions, dict):
-        fractions = {name: min(fraction, most) for name, fraction in fractions.items()}
-        fractions = dict.fromkeys(masks, 0.0) | fractions
-    else:
-        fractions = min(fractions, most)
-    return keep_best(scores, masks, fractions, c.scope)
+    capped = {name: min(fraction, most) for name, fraction in each.items()}
+    return keep_best(scores, masks, dict.fromkeys(masks, 0.0) | capped, c.scope)
 
 
-def _fixed(
-    fraction: float | Mapping[str, float], masks: Masks, left: Mapping[str, str]
-) -> Fractions:
+def _is_called(name: str, pattern: str) -> bool:
+    """Say whether the layer of a weight has that name, or one like that pattern."""
+    return fnmatchcase(name.removesuffix(".weight"), pattern)
+
+
+def _fixed(fraction: float | Mapping[str, float], free: Masks) -> Fractions:
     """Return the fixed fraction, or each layer's: that of the first pattern it matches, or 0."""
     if not isinstance(fraction, Mapping):
         return fraction
-    layers = {name: name.removesuffix(".weight") for name in masks if name not in left}
     for pattern in fraction:
-        if not any(fnmatchcase(layer, pattern) for layer in layers.values()):
+        if not any(_is_called(name, pattern) for name in free):
             raise ValueError(f"fraction: no layer that is pruned is called {pattern!r}")
-    found = {}
-    for name, layer in layers.items():
-        found[name] = next((x for p, x in fraction.items() if fnmatchcase(layer, p)), 0.0)
-    return found
+    return {
+        name: next((x for pattern, x in fraction.items() if _is_called(name, pattern)), 0.0)
+        for name in free
+    }
 
 
 def _most(masks: Masks, free: Masks, config: Config) -> float:

@@ -18,12 +18,8 @@ from .train import OPTIMIZERS, SCHEDULES
 
 STOPS = tuple(RULES)
 REFERENCES = ("warmup", "trained")
-OBJECTS = (
-    "stop",
-    "score",
-    "rewind",
-    "augment",
-)  # fields that also take a rule or a function of one's own
+#: Fields that also take a rule or a function of one's own.
+OBJECTS = ("stop", "score", "rewind", "augment")
 #: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
 ANNEAL = {
     "never": ("constant", "constant"),

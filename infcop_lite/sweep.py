@@ -16,7 +16,7 @@ from .pool import Task, side_by_side
 from .resuming import resume
 from .rows import Row
 
-Job = tuple[str, Config, Path, str]  # name, config, folder, command
+Job = tuple[Config, Path, str]  # what `run_one` is called with
 
 
 def run_one(
@@ -99,23 +99,22 @@ def run_many(
             raise ValueError(f"run {name!r} needs a folder")
     home = Path.cwd() / (folder or "")
     jobs: dict[str, Job] = {
-        name: (name, replace(config, threads=config.threads or 1), home / name, command)
+        name: (replace(config, threads=config.threads or 1), home / name, command)
         for name, config in runs.items()
         if isinstance(config, Config)
     }
     tasks: dict[str, Task] = {name: given for name, given in runs.items() if callable(given)}
-    tasks |= {name: partial(run_one, *job[1:]) for name, job in jobs.items()}
-    done = {name for name, job in jobs.items() if _is_finished(job)}
+    tasks |= {name: partial(run_one, *job) for name, job in jobs.items()}
+    done = [name for name, job in jobs.items() if _is_finished(job)]
     due = {name: tasks[name] for name in runs if name not in done}
-    threads = max((job[1].threads or 1 for job in jobs.values()), default=1)
+    threads = max((job[0].threads or 1 for job in jobs.values()), default=1)
     results = side_by_side(due, processes, scheduler, threads)
-    for name in jobs:
-        if name in done:
-            report(name, "")
+    for name in done:
+        report(name, "")
     failed = {}
     for name, problem in results:
         if not problem and name in jobs and not _is_finished(jobs[name]):
-            problem = f"done, but not to be seen in {jobs[name][2]}: do the workers share it?"
+            problem = f"done, but not to be seen in {jobs[name][1]}: do the workers share it?"
         if problem:
             failed[name] = problem
         report(name, problem)
@@ -123,7 +122,7 @@ def run_many(
 
 
 def _is_finished(job: Job) -> bool:
-    _, config, folder, _ = job
+    config, folder, _ = job
     return records.begin(folder, identity(config))
 
 
