@@ -10,17 +10,17 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: .venv/.installed  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
-	$(BIN)/python book/build.py --profile $(PROFILE)
+	$(BIN)/python tools/build.py --profile $(PROFILE)
 
 slides: book  ## a deck for each part, one file each that needs no network: book/_build/slides/*.html
-	PYTHONPATH=book/_ext $(BIN)/python book/slides.py
+	PYTHONPATH=book/_ext $(BIN)/python tools/slides.py
 
 zip: book  ## the book as one file to read anywhere, without a network: book/_build/infcop-lite-book.zip
 	rm -f book/_build/infcop-lite-book.zip
 	cd book/_build && ../../$(BIN)/python -m zipfile -c infcop-lite-book.zip html
 
 assignments: .venv/.installed  ## to hand out, to look up, to grade with otter or pytest: book/_build/assignments/
-	$(BIN)/python book/assignments.py
+	$(BIN)/python tools/assignments.py
 
 test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
 	$(BIN)/python -m pytest --numprocesses 2
@@ -33,20 +33,20 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-results: .venv/.installed  ## make the runs missing under book/results (hours; ONLY="mlp convnet" some), redraw the overview
-	$(BIN)/python book/experiments.py $(ONLY)
-	$(if $(ONLY),,$(BIN)/python book/neighbours.py mlp convnet)
-	$(if $(ONLY),,$(BIN)/python book/own_models.py)
-	$(if $(ONLY),,$(BIN)/python book/overview.py)
+results: .venv/.installed  ## make the runs missing under experiments/results (hours; ONLY="mlp convnet" some), redraw the overview
+	$(BIN)/python experiments/tables.py $(ONLY)
+	$(if $(ONLY),,$(BIN)/python experiments/neighbours.py mlp convnet)
+	$(if $(ONLY),,$(BIN)/python experiments/own_models.py)
+	$(if $(ONLY),,$(BIN)/python experiments/overview.py)
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
 	$(BIN)/python benchmarks/bench.py
 
 address: .venv/.installed  ## write repository.url of _config.yml into badges, install cells, README and metadata
-	$(BIN)/python book/address.py
+	$(BIN)/python tools/address.py
 
 colab-check: .venv/.installed  ## every notebook alone, oldest and newest torch (12 GB, hours; ONLY="oldest 03" some)
-	$(BIN)/python book/colab.py $(ONLY)
+	$(BIN)/python tools/colab.py $(ONLY)
 
 dist: .venv/.installed  ## wheel and sdist of the library, in dist/
 	rm -rf dist build *.egg-info
@@ -54,7 +54,7 @@ dist: .venv/.installed  ## wheel and sdist of the library, in dist/
 
 clean:  ## remove what was built and cached (.venv stays; delete it to start from nothing)
 	rm -rf book/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find infcop_lite book tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find infcop_lite book benchmarks experiments tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is removed before pip starts: an environment interrupted half-way is made anew.
 .venv/.installed: requirements.txt constraints.txt pyproject.toml

@@ -7,7 +7,7 @@ download is held to; the files inside are held to their exact size, and their fi
 
 `mnist_subset.npz`, the data set mnist-small, lies in this package: 5000 training and 1000 test
 images of MNIST (Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0, as is the subset), drawn by
-`book/mnist_subset.py` from a fixed seed, classes as they come.
+`tools/mnist_subset.py` from a fixed seed, classes as they come.
 """
 
 import hashlib

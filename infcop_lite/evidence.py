@@ -33,8 +33,8 @@ GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
 def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
     """Return the rows of all runs of one network, with columns family and seed.
 
-    Source: ``book/results``: a folder for each family and seed, rows as `Row` has them. Those of
-    the first release get the columns that say which rule they are of.
+    Source: ``experiments/results``: a folder for each family and seed, rows as `Row` has them.
+    Those of the first release get the columns that say which rule they are of.
 
     Args:
         table: "mlp", "lenet5", "convnet", "resnet20" or another folder of results.
@@ -97,7 +97,7 @@ def results_folder(root: Path | str | None = None) -> Path:
     Args:
         root: wins over both if given.
     """
-    cloned = Path(__file__).parent.parent / "book" / "results"
+    cloned = Path(__file__).parent.parent / "experiments" / "results"
     return Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned)
 
 

@@ -3,9 +3,9 @@
 import json
 from dataclasses import replace
 
-import experiments
 import pandas as pd
 import pytest
+import tables
 
 from infcop_lite import evidence, records
 from infcop_lite.config import Config
@@ -21,19 +21,19 @@ RULES = {"k = 0": {"stop": FixedEpochs(0)}, "accuracy": {"stop": "accuracy"}}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A table of one folder, with full retraining and one rule; its results go to tmp_path."""
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    monkeypatch.setitem(experiments.SHARED, "tiny", TINY)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setitem(tables.SHARED, "tiny", TINY)
     offer(monkeypatch, "k = 0")
     return tmp_path / "tiny" / "fixed-0"
 
 
 def offer(monkeypatch, *names):
-    family = experiments.Family({}, {name: RULES[name] for name in names}, range(1))
-    monkeypatch.setitem(experiments.TABLES, "tiny", {"fixed": family})
+    family = tables.Family({}, {name: RULES[name] for name in names}, range(1))
+    monkeypatch.setitem(tables.TABLES, "tiny", {"fixed": family})
 
 
 def run():
-    return experiments.run_folder("cpu", "tiny", "fixed", 0)
+    return tables.run_folder("cpu", "tiny", "fixed", 0)
 
 
 def test_a_rule_that_is_added_later_is_the_only_one_that_is_run(folder, monkeypatch):
@@ -85,7 +85,7 @@ def test_without_its_masks_full_retraining_is_run_again_only_for_rules_that_need
 
 
 def test_masks_of_a_very_large_network_are_not_kept(folder, monkeypatch):
-    monkeypatch.setattr(experiments, "LARGEST", 10)
+    monkeypatch.setattr(tables, "LARGEST", 10)
     run()
     assert not (folder / "full.safetensors").exists()
     assert run() == 0
@@ -103,7 +103,7 @@ def test_a_rule_that_means_something_else_now_is_refused(folder, monkeypatch):
 
 def test_other_settings_are_refused(folder, monkeypatch):
     run()
-    monkeypatch.setitem(experiments.SHARED, "tiny", TINY | {"lr": 0.01})
+    monkeypatch.setitem(tables.SHARED, "tiny", TINY | {"lr": 0.01})
     with pytest.raises(ValueError, match="differs in lr"):
         run()
 
@@ -119,7 +119,7 @@ def test_a_folder_begun_on_a_gpu_may_be_completed_here_and_its_rows_say_so(folde
     (folder / "rows.csv").write_text(table.to_csv(index=False))
     (folder / "full.safetensors").unlink()
     settings = record["config"]
-    assert experiments.settings_of(folder, Config(**TINY)) == identity(
+    assert tables.settings_of(folder, Config(**TINY)) == identity(
         replace(Config(**TINY), device="cuda")
     )
     offer(monkeypatch, "k = 0", "accuracy")
@@ -131,30 +131,30 @@ def test_a_folder_begun_on_a_gpu_may_be_completed_here_and_its_rows_say_so(folde
 
 
 def test_every_table_can_be_configured():
-    for table, families in experiments.TABLES.items():
+    for table, families in tables.TABLES.items():
         for family, wanted in families.items():
-            configs = experiments.configs_of(table, family, 0, "cpu")
-            assert next(iter(configs)) == experiments.FULL
+            configs = tables.configs_of(table, family, 0, "cpu")
+            assert next(iter(configs)) == tables.FULL
             assert len(configs) == 1 + len(wanted.rules)
-            assert configs[experiments.FULL].stop == "budget"
+            assert configs[tables.FULL].stop == "budget"
             assert len(wanted.seeds) > 0
 
 
 def test_tables_for_a_gpu_are_run_there_or_if_asked(monkeypatch):
     ran = []
-    monkeypatch.setattr(experiments, "run_jobs", lambda run, jobs, processes: ran.append(jobs) or 0)
+    monkeypatch.setattr(tables, "run_jobs", lambda run, jobs, processes: ran.append(jobs) or 0)
     for options in ([], ["--device", "cuda"], ["vgg16"]):
-        monkeypatch.setattr("sys.argv", ["experiments.py", *options])
-        assert experiments.main() == 0
+        monkeypatch.setattr("sys.argv", ["tables.py", *options])
+        assert tables.main() == 0
     of_cpu, of_gpu, asked = ({table for table, *_ in jobs} for jobs in ran)
-    assert of_cpu == set(experiments.TABLES) - set(experiments.FOR_A_GPU)
-    assert of_gpu == set(experiments.TABLES)
+    assert of_cpu == set(tables.TABLES) - set(tables.FOR_A_GPU)
+    assert of_gpu == set(tables.TABLES)
     assert asked == {"vgg16"}
 
 
 def test_an_unknown_table_is_refused_in_one_line(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["experiments.py", "mlpp"])
+    monkeypatch.setattr("sys.argv", ["tables.py", "mlpp"])
     with pytest.raises(SystemExit) as refused:
-        experiments.main()
+        tables.main()
     assert refused.value.code == 2
     assert "no table mlpp" in capsys.readouterr().err.splitlines()[-1]

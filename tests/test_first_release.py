@@ -1,8 +1,8 @@
 """What the first release found, as it computed it itself: no later code may find anything else.
 
 The fixtures were written by the code of the first release: every final network's accuracy and cost,
-every verdict, loss and gain, a hash of every file of rows under book/results, and the rows of its
-loop on digits, over every setting.
+every verdict, loss and gain, a hash of every file of rows under experiments/results, and the rows
+of its loop on digits, over every setting.
 """
 
 import gzip
@@ -29,7 +29,7 @@ from infcop_lite.stopping import FixedEpochs, Schedule
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FOUND = json.loads((FIXTURES / "first-release.json").read_text("utf-8"))
-RESULTS = Path(__file__).parent.parent / "book" / "results"
+RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 
 
 def same(now, then):
@@ -215,12 +215,12 @@ def again_on_digits():
 def again_on_mnist():
     """Run two rules as the experiments do, held against the committed masks of full retraining."""
     sys.path.append(str(RESULTS.parent))
-    import experiments
+    import tables
 
-    configs = experiments.configs_of("mlp", "fixed", 0, "cpu")
+    configs = tables.configs_of("mlp", "fixed", 0, "cpu")
     folder = RESULTS / "mlp" / "fixed-0"
-    about = experiments.settings_of(folder, configs["full"])
-    final = experiments._read_masks(folder, about)
+    about = tables.settings_of(folder, configs["full"])
+    final = tables._read_masks(folder, about)
     rules = {rule: configs[rule] for rule in ("k = 1", "information 0.11, published")}
     return {
         found.rule: columns_of([row for row in found.stops if row.stopped])

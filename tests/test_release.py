@@ -164,7 +164,7 @@ def test_a_tag_that_is_not_the_version_is_not_released():
 def test_binder_installs_the_clone_itself_with_the_pinned_versions():
     lines = (ROOT / ".binder" / "requirements.txt").read_text("utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
-    assert "-e .[widgets]" in wanted, "in place: chapters read book/results beside the library"
+    assert "-e .[widgets]" in wanted, "in place: chapters read the results beside the library"
     (pins,) = [line.split()[1] for line in wanted if line.startswith("-c")]
     assert (ROOT / ".binder" / pins).resolve() == ROOT / "requirements.txt"
     python = (ROOT / ".binder" / "runtime.txt").read_text("utf-8").strip()

@@ -121,7 +121,7 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
 def is_static_page() -> bool:
     """Say whether this runs for a page that will be read without a kernel.
 
-    Source: `book/build.py` sets ``INFCOP_STATIC_PAGE``.
+    Source: `tools/build.py` sets ``INFCOP_STATIC_PAGE``.
     """
     return bool(os.environ.get("INFCOP_STATIC_PAGE"))
 

@@ -1,6 +1,6 @@
-"""Draw book/_static/overview.svg, the summary figure, from the tables under book/results.
+"""Draw book/_static/overview.svg, the summary figure, from the tables under experiments/results.
 
-    .venv/bin/python book/overview.py      seconds; prints the numbers of the figure
+    .venv/bin/python experiments/overview.py      seconds; prints the numbers of the figure
 
 One panel for each network with results: what the final network is worth against all its epochs.
 """
@@ -89,7 +89,7 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
 def main() -> int:
     """Draw, and print the numbers of the figure."""
     tables = collect()
-    draw(tables, Path(__file__).parent / "_static" / "overview.svg")
+    draw(tables, Path(__file__).parent.parent / "book" / "_static" / "overview.svg")
     names = {rule: name for name, (rule, _) in RULES.items()}
     for table, runs in tables.items():
         shown = runs[runs["rule"].isin(names)].assign(rule=runs["rule"].map(names))

@@ -1,6 +1,6 @@
 """Build the slides: a deck for each part of the book, one file that needs no network.
 
-    make slides     book/slides/<part>.md → book/_build/slides/<part>.html
+    make slides     course/slides/<part>.md → book/_build/slides/<part>.html
 
 A source holds slides between lines of `---`; what follows `Note:` is for the speaker. A line
 `![](name)` shows what the book showed: a figure by its label, or a chapter's cell by its id, what
@@ -23,7 +23,7 @@ from nbconvert import SlidesExporter
 from nbformat import NotebookNode, v4
 
 BOOK = build.ROOT / "book"
-SOURCES = BOOK / "slides"
+SOURCES = build.ROOT / "course" / "slides"
 DECKS = BOOK / "_build" / "slides"
 REVEAL = vendor.Package(
     "reveal.js",

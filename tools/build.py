@@ -1,7 +1,7 @@
 """Execute the notebooks, then build the book from the executed copies.
 
-    python book/build.py                          every notebook, then book/_build/html/index.html
-    python book/build.py notebooks/01-x.ipynb     that notebook alone, no book
+    python tools/build.py                          every notebook, then book/_build/html/index.html
+    python tools/build.py notebooks/01-x.ipynb     that notebook alone, no book
 
 Each notebook runs in a worker process and kernel of its own, in a scratch folder, and only when
 something it depends on has changed. A notebook that fails never replaces its earlier copy.
@@ -136,7 +136,7 @@ def _key(notebook: Path, parameters: dict[str, Any]) -> str:
     data = Path(os.environ.get("INFCOP_DATA_DIR", "~/.cache/infcop_lite")).expanduser()
     parts += sorted(f"{file} {file.stat().st_size}" for file in data.rglob("*") if file.is_file())
     digest = hashlib.sha256("\n".join(parts).encode())
-    results = [file for file in (ROOT / "book" / "results").rglob("*") if file.is_file()]
+    results = [file for file in (ROOT / "experiments" / "results").rglob("*") if file.is_file()]
     library = sorted([*(ROOT / "infcop_lite").rglob("*.py"), *results])
     for file in [notebook, Path(__file__), *library]:
         digest.update(file.name.encode() + file.read_bytes())

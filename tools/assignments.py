@@ -1,7 +1,7 @@
 """Make assignments from master notebooks: to hand out, to look up, to grade.
 
-    python book/assignments.py                 every master in book/assignments
-    python book/assignments.py MASTER.ipynb    that one alone
+    python tools/assignments.py                 every master in course/assignments
+    python tools/assignments.py MASTER.ipynb    that one alone
 
 A master is in the format of otter-grader, whose `otter assign` takes the solutions out. What it
 makes of NN-name.ipynb lies in book/_build/assignments/NN-name:
@@ -30,7 +30,7 @@ import yaml
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
-MASTERS = ROOT / "book" / "assignments"
+MASTERS = ROOT / "course" / "assignments"
 BUILT = ROOT / "book" / "_build" / "assignments"
 POINTS = 10  # of every assignment
 
@@ -92,7 +92,8 @@ def _cells(master: Path) -> list[NotebookNode]:
 
 def _between(cells: list[NotebookNode], word: str) -> list[list[NotebookNode]]:
     """Return the cells from each BEGIN to its END; the first of them is the BEGIN."""
-    parts, inside = [], False
+    parts: list[list[NotebookNode]] = []
+    inside = False
     for cell in cells:
         marker = cell.source.partition("\n")[0] if cell.cell_type == "raw" else ""
         if marker in (f"# BEGIN {word}", f"# END {word}"):

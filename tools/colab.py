@@ -1,7 +1,7 @@
 """Open every notebook alone, with the oldest packages and with the newest: `make colab-check`.
 
-    python book/colab.py                every notebook, with both
-    python book/colab.py oldest 03 11   these two, with the oldest that pyproject.toml allows
+    python tools/colab.py                every notebook, with both
+    python tools/colab.py oldest 03 11   these two, with the oldest that pyproject.toml allows
 
 What passed is run again only when it, the library or the results have changed.
 """

@@ -1,6 +1,6 @@
 """Two of torchvision's networks, pruned by one call each, on a subset of CIFAR-10: chapter 13.
 
-python book/own_models.py    what is under book/results/own is skipped, what was killed goes on
+python experiments/own_models.py    finished runs are skipped, one that was killed is resumed
 
 A folder is one network and one seed. rows.csv has the rows of its run; the last one also says what
 the compacted network costs, as fractions of the dense one.
@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from experiments import RESULTS, short
+from tables import RESULTS, short
 from torch import nn
 from torchvision import models as zoo
 
@@ -22,7 +22,7 @@ from infcop_lite import compact, data, prune, records
 from infcop_lite.compacting import cost
 from infcop_lite.data import Split
 
-KEPT = RESULTS.parent / "_build" / "own"  # what a killed run goes on from, and its network
+KEPT = RESULTS.parent.parent / "runs" / "own"  # what a killed run goes on from, and its network
 SHARED: dict[str, Any] = {
     **{"data": "cifar10", "levels": 3, "fraction": 0.5, "stop": "twice-loss"},
     **{
@@ -84,7 +84,7 @@ def run(name: str) -> None:
         del row["elapsed_s"]  # of a machine that others use, too
     table = [{k: short(v) for k, v in row.items()} for row in rows]
     records.save(
-        folder, settings, table, "python book/own_models.py", finished=True, seconds=seconds
+        folder, settings, table, "python experiments/own_models.py", finished=True, seconds=seconds
     )
 
 

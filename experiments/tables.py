@@ -1,4 +1,4 @@
-"""Make the runs that are missing under book/results, two at a time, one thread each.
+"""Make the runs that are missing under experiments/results, two at a time, one thread each.
 
 make results                     all tables but those for a GPU: about a night on two cores
 make results ONLY="mlp convnet"  some of them; what is there is skipped, what was killed goes on
@@ -346,7 +346,7 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the runs missing under book/results.")
+    parser = argparse.ArgumentParser(description="Make the runs missing under experiments/results.")
     parser.add_argument(
         "tables", nargs="*", help=f"of {', '.join(TABLES)}; all but those for a GPU"
     )

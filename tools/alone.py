@@ -37,7 +37,7 @@ from infcop_lite import evidence
 
 if not evidence.results_folder().exists():
     ![ -d clone ] || git clone -q --depth 1 https://github.com/{slug} clone
-    %env INFCOP_RESULTS_DIR=clone/book/results
+    %env INFCOP_RESULTS_DIR=clone/experiments/results
 """
 COME_BACK = {
     True: "from infcop_lite import evidence\n\nassert evidence.tables()",
@@ -56,7 +56,7 @@ class NotAlone(Exception):
 
 
 def reads_results(notebook: nbformat.NotebookNode) -> bool:
-    """Whether a notebook reads `book/results`, which the library does not bring."""
+    """Whether a notebook reads `experiments/results`, which the library does not bring."""
     source = "\n".join(cell.source for cell in notebook.cells[2:] if cell.cell_type == "code")
     return bool(re.search(r"\bevidence\.(read|tables|results_folder)\b", source))
 
@@ -77,7 +77,13 @@ def overlay(site_packages: Path, folder: Path) -> Path:
 
 def repository(into: Path, *wanted: str, root: Path = ROOT) -> Path:
     """Copy files of the working tree, what an install cell needs unless named, into a new git."""
-    wanted = wanted or ("infcop_lite", "pyproject.toml", "README.md", "LICENSE", "book/results")
+    wanted = wanted or (
+        "infcop_lite",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "experiments/results",
+    )
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]
     found = subprocess.run([*listing, *wanted], cwd=root, check=True, capture_output=True)
     for name in filter(None, found.stdout.decode().split("\0")):

@@ -1,10 +1,10 @@
 """Neighbours of the method on the same networks, data, seeds and snapshots: a row for each run.
 
-python book/neighbours.py mlp convnet    what is under book/results/neighbours is skipped
+python experiments/neighbours.py mlp convnet    runs that experiments/results holds are skipped
 
-Every method gets the settings of book/experiments.py and, unless it prescribes otherwise, the last
-level's training there. Most spend as many epochs in all as iterative pruning with one epoch per
-level (k = 1). What each takes over from its source, and what not, its docstring says.
+Every method gets the settings of tables.py and, unless it prescribes otherwise, the last level's
+training there. Most spend as many epochs in all as iterative pruning with one epoch per level
+(k = 1). What each takes over from its source, and what not, its docstring says.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from experiments import ALONE, RESULTS, SHARED, add_resources, run_jobs, settings_of, short
+from tables import ALONE, RESULTS, SHARED, add_resources, run_jobs, settings_of, short
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -271,7 +271,7 @@ def run_folder(device: str, table: str, name: str, seed: int) -> float:
     if records.begin(folder, settings):
         return 0.0
     with ledger.lock(folder):
-        started, command = time.perf_counter(), f"python book/neighbours.py {table}"
+        started, command = time.perf_counter(), f"python experiments/neighbours.py {table}"
         start = about_start(config.device, config.threads)
         rows = [run_method(name, config)]
         seconds, gpu = time.perf_counter() - started, accelerator(config.device)

@@ -1,6 +1,6 @@
 """The part of MNIST that comes with the package, the data set mnist-small.
 
-python book/mnist_subset.py    MNIST under INFCOP_DATA_DIR -> infcop_lite/mnist_subset.npz
+python tools/mnist_subset.py    MNIST under INFCOP_DATA_DIR -> infcop_lite/mnist_subset.npz
 
 MNIST is by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0; so is what is written.
 """
