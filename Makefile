@@ -4,7 +4,7 @@ PROFILE ?= ci
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help book slides assignments zip test check results bench address colab-check dist clean lint
+.PHONY: help book slides assignments zip test check results gather bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,11 @@ results: .venv/.installed  ## make the runs missing under experiments/results (h
 	$(BIN)/python experiments/tables.py $(ONLY)
 	$(if $(ONLY),,$(BIN)/python experiments/neighbours.py mlp convnet)
 	$(if $(ONLY),,$(BIN)/python experiments/own_models.py)
+	$(BIN)/python experiments/gather.py
 	$(if $(ONLY),,$(BIN)/python experiments/overview.py)
+
+gather: .venv/.installed  ## write the finished runs of runs/tables into experiments/results; no row there is lost
+	$(BIN)/python experiments/gather.py
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
 	$(BIN)/python benchmarks/bench.py

@@ -17,8 +17,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import gather
 import torch
-from tables import ALONE, RESULTS, SHARED, add_resources, run_jobs, settings_of, short
+from tables import ALONE, SHARED, add_resources, run_jobs, settings_of, short
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -265,7 +266,7 @@ def run_method(name: str, config: Config) -> dict[str, Any]:
 
 def run_folder(device: str, table: str, name: str, seed: int) -> float:
     """Run one method on one seed, unless it is there; return the seconds that took."""
-    folder = RESULTS / "neighbours" / f"{table}-{name}-{seed}"
+    folder = gather.RUNS / "neighbours" / f"{table}-{name}-{seed}"
     config = Config(**SHARED[table], **ALONE, seed=seed, device=device)
     settings = settings_of(folder, config) | {"method": name, **METHODS[name][1]}
     if records.begin(folder, settings):
@@ -281,10 +282,11 @@ def run_folder(device: str, table: str, name: str, seed: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the runs missing in results/neighbours.")
+    parser = argparse.ArgumentParser(description="Make the runs missing in this table.")
     parser.add_argument("tables", nargs="+", choices=SEEDS)
     add_resources(parser)
     options = parser.parse_args()
+    gather.restore(lambda name: name.startswith("neighbours/"))
     jobs = [(t, name, seed) for t in options.tables for seed in SEEDS[t] for name in METHODS]
     return run_jobs(functools.partial(run_folder, options.device), jobs, options.processes)
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import gather
 import torch
-from tables import RESULTS, short
+from tables import short
 from torch import nn
 from torchvision import models as zoo
 
@@ -22,7 +23,7 @@ from infcop_lite import compact, data, prune, records
 from infcop_lite.compacting import cost
 from infcop_lite.data import Split
 
-KEPT = RESULTS.parent.parent / "runs" / "own"  # what a killed run goes on from, and its network
+KEPT = gather.ROOT / "runs" / "own"  # what a killed run goes on from, and its network
 SHARED: dict[str, Any] = {
     **{"data": "cifar10", "levels": 3, "fraction": 0.5, "stop": "twice-loss"},
     **{
@@ -60,7 +61,7 @@ def run(name: str) -> None:
     """Prune one network and write its rows, unless they are there."""
     build, own = NETWORKS[name]
     options = SHARED | own
-    folder, settings = RESULTS / "own" / name, settings_of(name)
+    folder, settings = gather.RUNS / "own" / name, settings_of(name)
     if records.begin(folder, settings):
         return
     splits = data.load("cifar10", subset=own["subset"])
@@ -96,11 +97,12 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the runs missing in results/own.")
+    parser = argparse.ArgumentParser(description="Make the runs missing in this table.")
     parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; both unless given")
     options = parser.parse_args()
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"no network {', '.join(sorted(unknown))}; choose from {', '.join(NETWORKS)}")
+    gather.restore(lambda name: name.startswith("own/"))
     for name in options.networks or NETWORKS:
         run(name)
     return 0

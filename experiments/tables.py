@@ -1,4 +1,4 @@
-"""Make the runs that are missing under experiments/results, two at a time, one thread each.
+"""Make the runs that are missing in the tables, two at a time, one thread each.
 
 make results                     all tables but those for a GPU: about a night on two cores
 make results ONLY="mlp convnet"  some of them; what is there is skipped, what was killed goes on
@@ -22,10 +22,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import gather
 import numpy as np
 import torch
 
-from infcop_lite import evidence, labels, ledger, records
+from infcop_lite import labels, ledger, records
+from infcop_lite.collecting import with_device
 from infcop_lite.compute import accelerator
 from infcop_lite.config import Config
 from infcop_lite.identity import identity
@@ -36,7 +38,6 @@ from infcop_lite.rows import Row, from_csv
 from infcop_lite.stopping import FixedEpochs, Schedule
 from infcop_lite.sweep import run_many
 
-RESULTS = Path(__file__).parent / "results"
 FULL = "full"
 FOR_A_GPU = ("resnet18", "vgg16")  # tables that a CPU runs for days, and only if asked
 LARGEST = 2**24  # weights; the masks of more would weigh megabytes
@@ -224,7 +225,7 @@ def settings_of(folder: Path, config: Config) -> dict[str, Any]:
 
 def run_folder(device: str, table: str, family: str, seed: int) -> float:
     """Run the rules that are missing in one folder; return the seconds that took."""
-    folder = RESULTS / table / f"{family}-{seed}"
+    folder = gather.RUNS / table / f"{family}-{seed}"
     configs = configs_of(table, family, seed, device)
     about = settings_of(folder, configs[FULL])
     records.begin(folder, about)
@@ -241,7 +242,7 @@ def _complete(
     seconds, final_masks = 0.0, None
     if (folder / records.RUN).exists():
         held, record = records.read(folder)
-        made_on = evidence.with_device(held, record)["device"]
+        made_on = with_device(held, record)["device"]
         text = (folder / records.ROWS).read_text(encoding="utf-8")  # not a bit of it may change
         blank = dict.fromkeys((f.name for f in fields(Row)), "")  # columns of later releases
         rows = [
@@ -346,7 +347,7 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the runs missing under experiments/results.")
+    parser = argparse.ArgumentParser(description="Make the runs missing in the tables.")
     parser.add_argument(
         "tables", nargs="*", help=f"of {', '.join(TABLES)}; all but those for a GPU"
     )
@@ -355,9 +356,11 @@ def main() -> int:
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}; choose from {', '.join(TABLES)}")
     affordable = [t for t in TABLES if t not in FOR_A_GPU or options.device == "cuda"]
+    wanted = options.tables or affordable
+    gather.restore(lambda name: name.partition("/")[0] in wanted)
     jobs = [
         (table, name, seed)
-        for table in options.tables or affordable
+        for table in wanted
         for name, family in TABLES[table].items()
         for seed in family.seeds
     ]

@@ -4,21 +4,22 @@ A *run* is one rule on one seed; a *family* is one way to prune. All runs of a f
 begin with the same weights, splits and data order, so differences between rules are paired by seed.
 """
 
-import base64
-import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from . import labels, records
+from . import labels
 from .collecting import collect as collect
-from .collecting import with_device as with_device
 from .labels import FULL as FULL
+from .results import download_link as download_link
+from .results import provenance as provenance
+from .results import read as read
+from .results import results_folder as results_folder
+from .results import tables as tables
 
 #: Loss of accuracy that is tolerated on each network, fixed before its runs were looked at.
 MARGINS = {"mlp": 0.003, "lenet5": 0.003, "convnet": 0.01, "resnet20": 0.01}
@@ -28,77 +29,6 @@ RUN = {"family": str, "rule": str, "seeds": int}
 VERDICT = RUN | {"loss": float, "worst_loss": float, "non_inferior": bool}
 VERDICT |= {"saving": float, "saving_retraining": float}
 GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
-
-
-def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
-    """Return the rows of all runs of one network, with columns family and seed.
-
-    Source: ``experiments/results``: a folder for each family and seed, rows as `Row` has them.
-    Those of the first release get the columns that say which rule they are of.
-
-    Args:
-        table: "mlp", "lenet5", "convnet", "resnet20" or another folder of results.
-        root: where that folder is; ``INFCOP_RESULTS_DIR``, or the clone's own, unless given.
-
-    Raises:
-        FileNotFoundError: no results there.
-        ValueError: damaged ones.
-    """
-    folder = results_folder(root) / table
-    runs = sorted(path.parent for path in folder.glob(f"*/{records.RUN}"))
-    if not runs:
-        raise FileNotFoundError(
-            f"no results in {folder}; clone the repository, or set INFCOP_RESULTS_DIR"
-        )
-    tables = []
-    for run in runs:
-        family, _, seed = run.name.rpartition("-")
-        rows, record = records.read(run)
-        own = {"family": family, "seed": int(seed)}
-        own["warmup_epochs"] = record["config"]["warmup_epochs"]
-        rows = labels.with_rules(rows, record["config"])
-        tables.append(with_device(rows, record).assign(**own))
-    return pd.concat(tables, ignore_index=True)
-
-
-def download_link(table: pd.DataFrame, name: str) -> str:
-    """Return HTML: a link that saves a table as CSV, out of the page itself.
-
-    Source: data URLs, RFC 2397.
-
-    Args:
-        table: any; its index is left out.
-        name: of the file.
-
-    >>> download_link(pd.DataFrame({"a": [1]}), "a.csv")
-    '<a download="a.csv" href="data:text/csv;base64,YQoxCg==">a.csv</a>'
-    """
-    content = base64.b64encode(table.to_csv(index=False).encode("utf-8")).decode("ascii")
-    return f'<a download="{name}" href="data:text/csv;base64,{content}">{name}</a>'
-
-
-def tables(root: Path | str | None = None) -> list[str]:
-    """Return the names of the tables that `read` can read, in alphabetical order.
-
-    Source: `read`.
-
-    Args:
-        root: as for `read`.
-    """
-    folders = results_folder(root).glob(f"*/*-*/{records.RUN}")
-    return sorted({run.parent.parent.name for run in folders} - {"neighbours"})
-
-
-def results_folder(root: Path | str | None = None) -> Path:
-    """Return where the tables are: ``root``, ``INFCOP_RESULTS_DIR``, or the clone's own.
-
-    Source: `read`.
-
-    Args:
-        root: wins over both if given.
-    """
-    cloned = Path(__file__).parent.parent / "experiments" / "results"
-    return Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned)
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:

@@ -254,19 +254,39 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     record = _read_json(folder / RUN)
     try:
         text = (folder / ROWS).read_text(encoding="utf-8")
-        widths = {len(cells) for cells in csv.reader(io.StringIO(text), strict=True)}
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
+    return as_table(text, str(folder / ROWS)), record
+
+
+def as_table(text: str, where: str) -> pd.DataFrame:
+    """Return the rows of a CSV file as a table, each column of the type that `Row` says.
+
+    Args:
+        text: of the file.
+        where: its name, for messages.
+
+    Raises:
+        ValueError: rows that are cut off or of another type.
+
+    >>> as_table("level,rule\\n0,mask\\n", "rows.csv")
+       level  rule
+    0      0  mask
+    """
+    try:
+        widths = {len(cells) for cells in csv.reader(io.StringIO(text), strict=True)}
+    except csv.Error as error:
+        raise ValueError(f"{where} is damaged: {error}") from None
     if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
-        raise ValueError(f"{folder / ROWS} is damaged: it is cut off, or its rows differ in length")
+        raise ValueError(f"{where} is damaged: it is cut off, or its rows differ in length")
     words = [name for name, kind in Row.__annotations__.items() if kind is str]
     table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str), **EXACT)
     table = table.fillna(dict.fromkeys(set(words) & set(table), ""))
     for name, kind in Row.__annotations__.items():
         is_kind = pd.api.types.is_bool_dtype if kind is bool else pd.api.types.is_numeric_dtype
         if kind is not str and name in table and not is_kind(table[name]):
-            raise ValueError(f"{folder / ROWS} is damaged: {name} is not of type {kind.__name__}")
-    return table, record
+            raise ValueError(f"{where} is damaged: {name} is not of type {kind.__name__}")
+    return table
 
 
 def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 
+import gather
 import numpy as np
 import pandas as pd
 import pytest
@@ -415,9 +416,10 @@ def test_folders_without_runs_are_refused(tmp_path):
         evidence.collect([])
 
 
-def test_folders_of_experiments_are_collected_too():
+def test_folders_of_experiments_are_collected_too(tmp_path):
     """Those of the first release, by other names of the families."""
-    folders = sorted((evidence.results_folder() / "mlp").glob("*-0"))
+    gather.restore(lambda name: name.startswith("mlp/") and name.endswith("-0"), tmp_path)
+    folders = sorted((tmp_path / "mlp").iterdir())
     collected = evidence.final(evidence.collect(folders))
     read = evidence.final(evidence.read("mlp").query("seed == 0"))
     assert len(collected) == len(read)
@@ -427,8 +429,9 @@ def test_folders_of_experiments_are_collected_too():
     pd.testing.assert_frame_equal(*sums, check_like=True)
 
 
-def test_a_single_run_of_the_first_release_says_its_rule_in_its_settings():
-    rows = evidence.collect([evidence.results_folder() / "own" / "resnet18"])
+def test_a_single_run_of_the_first_release_says_its_rule_in_its_settings(tmp_path):
+    gather.restore("own/resnet18".__eq__, tmp_path)
+    rows = evidence.collect(tmp_path / "own")
     assert set(rows["rule"]) == {"twice-loss"}
     assert set(rows["kind"]) == {"loss"}
     assert len(evidence.final(rows)) == 1

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import gather
 import pandas as pd
 import pytest
 import tables
@@ -21,7 +22,7 @@ RULES = {"k = 0": {"stop": FixedEpochs(0)}, "accuracy": {"stop": "accuracy"}}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A table of one folder, with full retraining and one rule; its results go to tmp_path."""
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(gather, "RUNS", tmp_path)
     monkeypatch.setitem(tables.SHARED, "tiny", TINY)
     offer(monkeypatch, "k = 0")
     return tmp_path / "tiny" / "fixed-0"
@@ -142,6 +143,7 @@ def test_every_table_can_be_configured():
 
 def test_tables_for_a_gpu_are_run_there_or_if_asked(monkeypatch):
     ran = []
+    monkeypatch.setattr(gather, "restore", lambda wanted: [])
     monkeypatch.setattr(tables, "run_jobs", lambda run, jobs, processes: ran.append(jobs) or 0)
     for options in ([], ["--device", "cuda"], ["vgg16"]):
         monkeypatch.setattr("sys.argv", ["tables.py", *options])

@@ -5,8 +5,10 @@ every verdict, loss and gain, a hash of every file of rows under experiments/res
 of its loop on digits, over every setting.
 """
 
+import functools
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import math
@@ -14,22 +16,23 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import gather
 import pandas as pd
 import pytest
 import torch
 
-from infcop_lite import data, evidence, records
+from infcop_lite import data, evidence
 from infcop_lite.config import Config
 from infcop_lite.loop import compare, run
 from infcop_lite.stopping import FixedEpochs, Schedule
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FOUND = json.loads((FIXTURES / "first-release.json").read_text("utf-8"))
-RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 
 
 def same(now, then):
@@ -39,6 +42,12 @@ def same(now, then):
     if isinstance(then, float):
         return math.isclose(now, then, rel_tol=1e-12, abs_tol=1e-12)
     return bool(now == then)
+
+
+@functools.cache
+def gathered():
+    """The files of every folder of runs, out of the tables."""
+    return gather.read()
 
 
 def lines(table):
@@ -70,8 +79,7 @@ def test_verdicts_losses_and_gains_are_those_of_the_first_release(table):
 
 @pytest.mark.parametrize("folder", sorted(FOUND["rows"]))
 def test_no_row_of_the_first_release_is_lost(folder):
-    content = (RESULTS / folder / "rows.csv").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == FOUND["rows"][folder]
+    assert hashlib.sha256(gathered()[folder]["rows.csv"]).hexdigest() == FOUND["rows"][folder]
 
 
 def test_the_fixture_holds_every_table_and_numbers_in_plenty():
@@ -105,9 +113,8 @@ def on_that_machine():
 def rows_again(kind):
     """What this file prints when run as a script, with those instructions."""
     command = [sys.executable, "-W", "ignore", __file__, kind]
-    done = subprocess.run(
-        command, env={**os.environ, **SAME_BITS}, capture_output=True, text=True, check=False
-    )
+    env = {**os.environ, **SAME_BITS, "PYTHONPATH": str(Path(gather.__file__).parent)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -160,8 +167,8 @@ def changed_columns(then, now):
 def test_the_committed_rows_of_the_mlp_come_out_again():
     """Two rules of seed 0, 34 levels, all that was measured, to all six digits."""
     held = rows_again("mnist")
-    table = pd.read_csv(RESULTS / "mlp" / "fixed-0" / "rows.csv")
-    if records.read(RESULTS / "mlp" / "fixed-0")[1]["versions"]["torch"] != version("torch"):
+    table = pd.read_csv(io.BytesIO(gathered()["mlp/fixed-0"]["rows.csv"]))
+    if evidence.provenance("mlp")["fixed-0"]["versions"]["torch"] != version("torch"):
         pytest.skip("another torch gives other last bits")
     assert set(held) == {"k = 1", "information 0.11, published"}
     for rule, rows in held.items():
@@ -214,13 +221,13 @@ def again_on_digits():
 
 def again_on_mnist():
     """Run two rules as the experiments do, held against the committed masks of full retraining."""
-    sys.path.append(str(RESULTS.parent))
     import tables
 
     configs = tables.configs_of("mlp", "fixed", 0, "cpu")
-    folder = RESULTS / "mlp" / "fixed-0"
-    about = tables.settings_of(folder, configs["full"])
-    final = tables._read_masks(folder, about)
+    with tempfile.TemporaryDirectory() as scratch:
+        gather.restore("mlp/fixed-0".__eq__, Path(scratch))
+        folder = Path(scratch, "mlp", "fixed-0")
+        final = tables._read_masks(folder, tables.settings_of(folder, configs["full"]))
     rules = {rule: configs[rule] for rule in ("k = 1", "information 0.11, published")}
     return {
         found.rule: columns_of([row for row in found.stops if row.stopped])

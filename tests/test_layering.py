@@ -89,7 +89,8 @@ MAY_IMPORT = {
     },
     "labels": {"stopping"},
     "collecting": {"labels", "records"},
-    "evidence": {"collecting", "labels", "records"},
+    "results": {"collecting", "labels", "records"},
+    "evidence": {"collecting", "labels", "results"},
     "tracing": set(),
     "compacting": {"masks", "tracing"},
     "handover": {"flows", "masks", "records"},
@@ -118,9 +119,9 @@ MAY_IMPORT = {
         *("pruning", "stopping", "sweep"),
     },
 }
-WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "labels", "collecting", "evidence")
-WITHOUT_TORCH += ("figures",)
-WITH_FILES = ("data", "datasets", "ledger", "records", "collecting", "evidence", "__main__")
+WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "labels", "collecting", "results")
+WITHOUT_TORCH += ("evidence", "figures")
+WITH_FILES = ("data", "datasets", "ledger", "records", "collecting", "results", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import gather
 import neighbours
 import pytest
 import torch
@@ -198,7 +199,7 @@ def test_a_finished_run_is_skipped_and_another_setting_is_refused(tmp_path, monk
         k: getattr(TINY, k) for k in ("subset", "levels", "fraction", "epochs", "last_schedule")
     }
     shared |= {"final_density": 0.1, "warmup_epochs": 1, "check_steps": 1}
-    monkeypatch.setattr(neighbours, "RESULTS", tmp_path)
+    monkeypatch.setattr(gather, "RUNS", tmp_path)
     monkeypatch.setitem(neighbours.SHARED, "mlp", shared)
     assert neighbours.run_folder("cpu", "mlp", "gradual", 3) > 0
     folder = tmp_path / "neighbours" / "mlp-gradual-3"

@@ -3,11 +3,11 @@
 import copy
 import math
 import re
-import shutil
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import build
+import gather
 import matplotlib.pyplot as plt
 import nbformat
 import own_models
@@ -25,7 +25,7 @@ from torch.utils.data import (
 from torchvision import models as zoo
 
 import infcop_lite
-from infcop_lite import records, stopping
+from infcop_lite import evidence, stopping
 from infcop_lite.config import STOPS, Config
 from infcop_lite.flows import collect_activations
 from infcop_lite.identity import fingerprint
@@ -586,7 +586,7 @@ def test_what_comes_back_unpacks_as_three_and_can_be_copied():
 
 @pytest.mark.parametrize("name", own_models.NETWORKS)
 def test_the_runs_of_the_chapter_are_those_that_its_script_would_make(name):
-    rows, record = records.read(own_models.RESULTS / "own" / name)
+    rows, record = evidence.read("own").query("family == @name"), evidence.provenance("own")[name]
     assert record["config"] == own_models.settings_of(name)
     assert record["finished"]
     assert rows["density"].iloc[-1] == pytest.approx(0.5**3, rel=0.01)
@@ -633,15 +633,15 @@ def assert_sound(names):
 
 
 def test_the_guide_names_the_cheapest_rule_that_passes_and_prices_what_it_advises(monkeypatch):
-    names = guide(monkeypatch, own_models.RESULTS)
+    names = guide(monkeypatch, gather.RESULTS)
     assert_sound(names)
     assert len(names["guide"]) > 0
     assert set(names["ready"]) <= set(names["verdicts"]["rule"])
 
 
 def test_the_guide_says_less_where_there_are_fewer_results(monkeypatch, tmp_path, capsys):
-    for name in ("mlp/fixed-0", "mlp/fixed-1", "convnet/fixed-0"):
-        shutil.copytree(own_models.RESULTS / name, tmp_path / name)
+    few = {"mlp/fixed-0", "mlp/fixed-1", "convnet/fixed-0"}
+    assert set(gather.restore(few.__contains__, tmp_path)) == few
     names = guide(monkeypatch, tmp_path)
     assert_sound(names)
     assert set(names["decided"]) == {"mlp"}
