@@ -17,6 +17,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
 NOTEBOOKS = build.notebooks()
+# words; a number only in the names of exercises, of statements and of data sets
+CELL_WORD = r"(?:[a-z]+|exercise-\d{1,2}|t\d-\d{1,2}[a-z]?|cifar10)"
+CELL_ID = re.compile(rf"{CELL_WORD}(?:-{CELL_WORD})*")
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -280,6 +283,24 @@ def test_headings_start_at_one_and_never_jump(notebook):
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def says_what_it_is(cell_id):
+    return CELL_ID.fullmatch(cell_id) is not None and len(cell_id) <= 40
+
+
+@each_notebook
+def test_cell_ids_are_words(notebook):
+    ids = [cell.id for cell in read(notebook).cells]
+    assert [cell_id for cell_id in ids if not says_what_it_is(cell_id)] == []
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_id_that_counts_or_is_drawn_by_lot_is_no_word():
+    good = ["title", "hand-mask", "exercise-2", "exercise-2-solution", "theorem-t2-5a", "the-t3-1"]
+    bad = ["abc-012", "why-prune-9", "da7b83b8", "hand-1b", "Title", "a_b", "-a", "a--b", "a-" * 20]
+    assert [*map(says_what_it_is, good)] == [True] * len(good)
+    assert [*map(says_what_it_is, [*bad, "a" * 41])] == [False] * (len(bad) + 1)
 
 
 @each_notebook
