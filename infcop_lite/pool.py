@@ -22,6 +22,7 @@ def side_by_side(
     processes: int | None = None,
     scheduler: str | None = None,
     threads: int = 1,
+    fresh: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """Call functions side by side; yield the name of each when it is done, and what went wrong.
 
@@ -33,6 +34,7 @@ def side_by_side(
         processes: workers on this machine; as many as its cores can feed unless given.
         scheduler: address of a Dask cluster to run on instead.
         threads: that one task computes with.
+        fresh: whether each task gets a process of its own, on this machine.
 
     Yields:
         Name, and one line that says what went wrong; empty if nothing did.
@@ -51,7 +53,7 @@ def side_by_side(
     if not tasks:
         return iter(())
     if scheduler is None:
-        return _in_processes(tasks, processes, threads)
+        return _in_processes(tasks, processes, threads, fresh)
     return _on_dask(tasks, scheduler)
 
 
@@ -105,7 +107,7 @@ class _Worker:
 
 
 def _in_processes(
-    tasks: Mapping[str, Task], processes: int | None, threads: int
+    tasks: Mapping[str, Task], processes: int | None, threads: int, fresh: bool
 ) -> Iterator[tuple[str, str]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     fed = max(1, (cores or 1) // threads)
@@ -123,7 +125,10 @@ def _in_processes(
                 worker, name = busy.pop(pipe)
                 try:
                     problem = worker.pipe.recv()
-                    idle.append(worker)
+                    if fresh:
+                        worker.end()
+                    else:
+                        idle.append(worker)
                 except (EOFError, OSError):
                     worker.end()
                     if name not in restarted:

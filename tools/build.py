@@ -9,10 +9,7 @@ something it depends on has changed. A notebook that fails never replaces its ea
 
 import argparse
 import ast
-import hashlib
-import importlib.metadata
 import json
-import multiprocessing
 import os
 import resource
 import shutil
@@ -21,17 +18,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keys
 import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError
 
+from infcop_lite.pool import side_by_side
+
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "book" / "_build" / "executed" / "notebooks"
 STALLED = (CellTimeoutError, RuntimeError)  # the latter of a kernel that dies or does not start
+FAILED = ".failed.txt"  # beside the executed copies: how the last attempt at one failed
 CELL_TIMEOUT_S = {"ci": 120, "laptop": 3600, "paper": None}  # by profile
 
 
@@ -49,10 +50,10 @@ def execute(
     """
     parameters = {"profile": profile, **parameters}
     changed = _check_parameters(notebook, parameters)
-    target, key = into / notebook.name, _key(notebook, parameters)
+    target, key = into / notebook.name, keys.key(notebook, parameters)
     if target.exists() and record(target).get("key") == key:
         return target
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _processor_seconds()
     try:
         executed = _run(notebook, changed, CELL_TIMEOUT_S[profile])
     except papermill.PapermillExecutionError as error:
@@ -65,6 +66,7 @@ def execute(
         "key": key,
         "parameters": parameters,
         "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(_processor_seconds() - before, 1),
         "peak_memory_mb": peak // (1024**2 if sys.platform == "darwin" else 1024),
     }
     into.mkdir(parents=True, exist_ok=True)
@@ -74,8 +76,14 @@ def execute(
     return target
 
 
+def _processor_seconds() -> float:
+    """Return what the kernels that have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def record(executed: Path) -> dict[str, Any]:
-    """What `execute` noted in an executed copy: key, parameters, seconds, peak_memory_mb."""
+    """What `execute` noted in an executed copy: key, parameters, what it took."""
     return dict(nbformat.read(executed, as_version=4).metadata.get("infcop_lite", {}))
 
 
@@ -129,37 +137,36 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
     return nb
 
 
-def _key(notebook: Path, parameters: dict[str, Any]) -> str:
-    """Hash everything that an executed copy depends on."""
-    parts = [sys.version, json.dumps(parameters, sort_keys=True)]
-    parts += sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
-    data = Path(os.environ.get("INFCOP_DATA_DIR", "~/.cache/infcop_lite")).expanduser()
-    parts += sorted(f"{file} {file.stat().st_size}" for file in data.rglob("*") if file.is_file())
-    digest = hashlib.sha256("\n".join(parts).encode())
-    results = [file for file in (ROOT / "experiments" / "results").rglob("*") if file.is_file()]
-    library = sorted([*(ROOT / "infcop_lite").rglob("*.py"), *results])
-    for file in [notebook, Path(__file__), *library]:
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
 def execute_all(notebooks: Iterable[Path], **options: Any) -> dict[Path, NotebookError | None]:
     """Run notebooks side by side, each in a fresh worker process; what failed, and how."""
+    into = options.get("into", EXECUTED)
+    tasks = {path.name: partial(_attempt, path, **options) for path in notebooks}
+    paths = {path.name: path for path in notebooks}
     outcomes: dict[Path, NotebookError | None] = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, max_tasks_per_child=1) as pool:
-        futures = {notebook: pool.submit(execute, notebook, **options) for notebook in notebooks}
-        for notebook, future in futures.items():
-            try:
-                spent = "{seconds} s, {peak_memory_mb} MB".format(**record(future.result()))
-                print(f"{notebook.name}: {spent}", flush=True)
-                outcomes[notebook] = None
-            except NotebookError as error:
-                outcomes[notebook] = error
-            except Exception as error:  # of its worker: the other notebooks go on
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                outcomes[notebook] = NotebookError(f"{notebook.name} did not run: {reason}")
-    return outcomes
+    for name, problem in side_by_side(tasks, processes=os.cpu_count(), fresh=True):
+        outcomes[paths[name]] = None
+        if not problem:
+            spent = "{seconds} s, {processor_seconds} s of processor, {peak_memory_mb} MB"
+            print(f"{name}: {spent.format(**record(into / name))}", flush=True)
+        else:
+            failed = (into / name).with_suffix(FAILED)
+            said = (
+                failed.read_text("utf-8") if failed.exists() else f"{name} did not run: {problem}"
+            )
+            outcomes[paths[name]] = NotebookError(said)
+    return {path: outcomes[path] for path in paths.values()}
+
+
+def _attempt(notebook: Path, into: Path = EXECUTED, **options: Any) -> None:
+    """Execute one notebook in a worker, which hands on one line: a failure has more, in a file."""
+    failed = (into / notebook.name).with_suffix(FAILED)
+    failed.unlink(missing_ok=True)
+    try:
+        execute(notebook, into=into, **options)
+    except NotebookError as error:
+        into.mkdir(parents=True, exist_ok=True)
+        failed.write_text(str(error))
+        raise
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
