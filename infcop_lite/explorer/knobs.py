@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -162,21 +163,43 @@ def as_svg(figure: Figure, alt: str) -> str:
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     plt.close(figure)
     text = buffer.getvalue()
-    text = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>|<style.*?</style>", "", text)
-    junk = r"font-family: [^;\"]*;?|<!--.*?-->|\s+(?=[<>])| transform=\"rotate\(-0 [^\"]*\""
-    text = re.sub(junk, "", text)
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r'="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
     # an id is the page's, not the picture's: unused ones go, the others get a name of their own
-    used = list(dict.fromkeys(re.findall(r'(?:href="|url\()#([\w.]+)', text)))
     own = f"i{zlib.crc32(text.encode()):08x}"
-    text = re.sub(r' id="([\w.]+)"', lambda m: m[0] if m[1] in used else "", text)
-    for number, name in enumerate(used):
-        text = text.replace(name, f"{own}{number}")
-    text = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", text)
-    label = f'role="img" aria-label="{html.escape(alt)}"'
-    look = "width: 100%; height: auto; stroke-linejoin: round"
-    return text.replace("<svg ", f'<svg {label} style="{look}" ', 1).replace(INK, "currentColor")
+    used = dict.fromkeys(re.findall(r'(?:href="|url\()#([\w.]+)', text))
+    root = _tidy(ElementTree.fromstring(text), {name: f"{own}{i}" for i, name in enumerate(used)})
+    about = {"role": "img", "aria-label": alt, "viewBox": root.attrib["viewBox"]}
+    about["style"] = "width: 100%; height: auto; stroke-linejoin: round"
+    root.attrib = about
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
+
+
+def _tidy(element: ElementTree.Element, ids: Mapping[str, str]) -> ElementTree.Element:
+    """Return what a page needs of a part of matplotlib's SVG: no comments, metadata, style sheet.
+
+    Args:
+        element: as parsed, with its namespace.
+        ids: of the parts that are referred to -> what they are called from now on.
+    """
+    tidy = ElementTree.Element(_local(element.tag))
+    tidy.text = (element.text or "").strip()
+    for name, value in element.items():
+        if name == "id":
+            value = ids.get(value, "")
+        elif not value.startswith(("data:", "matrix")):  # a scale needs all its digits
+            value = re.sub(r"(?<=#)[\w.]+", lambda found: ids.get(found[0], found[0]), value)
+            value = re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.1f}", value)
+            value = re.sub(r"font-family: [^;]*;? ?", "", value).replace(INK, "currentColor")
+        if value and not value.startswith("rotate(-0 "):
+            tidy.set(_local(name), " ".join(value.split()))
+    for part in element:
+        if _local(part.tag) not in ("metadata", "style"):
+            tidy.append(_tidy(part, ids))
+    return tidy
+
+
+def _local(name: str) -> str:
+    """Return a name without its namespace, of which a page knows by itself."""
+    return name.rpartition("}")[2]
 
 
 def _knob(chooser: Chooser, values: Sequence[Any]) -> Knob:

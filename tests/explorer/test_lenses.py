@@ -178,14 +178,14 @@ class TestCorrelationLens:
         for n in lenses.COUNTS:
             seen = set()
             for rho in lenses.RHOS:
-                dots = re.findall(r"M (\S+) (\S+) L \1 \2 ", pictures[rho, n])
+                dots = re.findall(r'M (\S+) (\S+) L \1 \2(?= |")', pictures[rho, n])
                 assert len(dots) == min(n, lenses.NUM_DRAWN)
                 seen.add(tuple(x for x, _ in dots))
             assert len(seen) == 1
 
     def test_the_dots_have_the_measured_correlation(self, lens):
         for (rho, n), picture in lens["correlation_lens"].pictures.items():
-            dots = re.findall(r"M (\S+) (\S+) L \1 \2 ", picture)
+            dots = re.findall(r'M (\S+) (\S+) L \1 \2(?= |")', picture)
             x, y = np.array(dots, float).T
             seen = np.corrcoef(x, -y)[0, 1]  # the y of an SVG points down
             table = lens["correlation_lens"].table.set_index(["ρ", "n"])
@@ -325,7 +325,7 @@ class TestHowMuchToPrune:
         table = lens["how_much_to_prune"].table.set_index(["p", "q", "weights"])
         for (p, q, law), picture in lens["how_much_to_prune"].pictures.items():
             hatched, filled = re.findall(
-                r'<path d="M ([^"]*?) z? ?" clip-path[^>]*?fill: (?:url|#)', picture
+                r'<path d="M ([^"]*?)(?: z)?" clip-path[^>]*?fill: (?:url|#)', picture
             )
             ends = [
                 [float(v) for v in path.replace("L ", "").split()[::2]]

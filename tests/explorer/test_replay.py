@@ -149,6 +149,19 @@ def test_only_the_first_layer_is_drawn_by_pixel():
     assert shades(drawn["0", "fc"]).shape == (10, 64)
 
 
+def test_the_picture_of_a_mask_fills_its_frame():
+    """A scale that has lost its digits draws the cells smaller, and the more of them the more."""
+    for picture in pictures(explorer_of("information")).values():
+        width, height, *scale = map(
+            float,
+            re.search(
+                r'width="(\d+)" height="(\d+)" transform="matrix\(([\d.]+) 0 0 ([\d.]+) ', picture
+            ).groups(),
+        )
+        frame = 0.45 * 5.2 * 72, 0.85 * 3.0 * 72  # of the figure's inches, in points
+        assert (width * scale[0], height * scale[1]) == pytest.approx(frame, abs=0.1)
+
+
 # --- levels and decisions -----------------------------------------------------------------------
 
 
