@@ -180,6 +180,6 @@ def tell_apart(rules: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    if value is None or value != value:
+    if pd.isna(value):
         return ""
     return f"{value:.15g}" if isinstance(value, float) else str(value)

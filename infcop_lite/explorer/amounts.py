@@ -72,13 +72,15 @@ def how_much_to_prune(num_weights: int = 1000) -> Explorer:
             }
 
     def draw(p: float, q: float, law: str) -> str:
-        *_, index, fraction, kept, threshold, lost = rows[p, q, law].values()
+        row = rows[p, q, law]
+        kept, threshold = row["kept"], row["threshold"]
         beyond = int((weights[law] > EDGES[-1]).sum())
-        cap = ", its cap," if fraction == CAP else ""
+        cap = ", its cap," if row["SAP fraction"] == CAP else ""
         told = (
-            f"<p>PQ index <b>{index:.3f}</b>. SAP removes the fraction <b>{fraction:.3f}</b>{cap} "
-            f"and keeps <b>{kept}</b> of {num_weights} weights, those from {threshold:.2f} up. "
-            f"What goes holds {lost:.3f} of the sum of |w|<sup>{q:g}</sup>."
+            f"<p>PQ index <b>{row['PQ index']:.3f}</b>. SAP removes the fraction "
+            f"<b>{row['SAP fraction']:.3f}</b>{cap} and keeps <b>{kept}</b> of {num_weights} "
+            f"weights, those from {threshold:.2f} up. What goes holds {row['mass lost']:.3f} of "
+            f"the sum of |w|<sup>{q:g}</sup>."
             f"{f' Beyond the axis: {beyond}.' if beyond else ''}</p>"
         )
         alt = (

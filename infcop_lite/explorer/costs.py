@@ -48,7 +48,8 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
         }
 
     def draw(rounds: int, budget: int, rate: float, probe: int, floor: float) -> str:
-        *_, hit, used, total, measuring, gain = cost(rounds, budget, rate, probe, floor).values()
+        row = cost(rounds, budget, rate, probe, floor)
+        hit, total, measuring = row["first below ε"], row["epochs in all"], row["measuring"]
         full, why = rounds * budget, ""
         settings = f"{rounds} rounds, budget {budget}, decay {rate}, probe {probe}, floor {floor}"
         if hit == "never" or hit > budget:
@@ -56,9 +57,9 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
             why = "The floor lies above ε" if hit == "never" else late
             why += ": <b>the rule never fires</b>.<br>"
         return (
-            f"<p>{why}{used} epochs per level, {total} in all, full retraining {full} (the mark). "
-            f"Measuring costs {measuring:.1f} more (the faint part). <b>Speed-up {gain:.2f}</b></p>"
-            + _bar(total, measuring, full, settings)
+            f"<p>{why}{row['epochs per level']} epochs per level, {total} in all, full retraining "
+            f"{full} (the mark). Measuring costs {measuring:.1f} more (the faint part). "
+            f"<b>Speed-up {row['speed-up']:.2f}</b></p>" + _bar(total, measuring, full, settings)
         )
 
     settings = itertools.product(ROUNDS, BUDGETS, RATES, PROBES, FLOORS)

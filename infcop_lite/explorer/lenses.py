@@ -17,6 +17,7 @@ from ..theory.information import gaussian_mutual_information, standard_error
 
 RHOS = (-0.95, -0.8, -0.6, -0.3, 0.0, 0.3, 0.6, 0.8, 0.95)
 COUNTS = (10, 30, 100, 1000)
+THEORY = "(1 − ρ²)/√n"  # the standard error of ρ, as a column of the table
 NUM_DRAWN = 150  # points of a scatter; more say no more, and weigh on the page
 
 
@@ -41,25 +42,27 @@ def correlation_lens(seed: int = 5) -> Explorer:
             "n": n,
             "measured ρ": information_flow(pair).item(),
             "standard error": standard_error(pair).item(),
-            "(1 − ρ²)/√n": (1 - rho**2) / math.sqrt(n),
+            THEORY: (1 - rho**2) / math.sqrt(n),
             "information": gaussian_mutual_information(rho),
             "plug-in information": information_flow(pair, "mutual-information").item(),
         }
 
     def draw(rho: float, n: int) -> str:
-        _, _, measured, error, expected, information, plug_in = rows[rho, n].values()
+        row = rows[rho, n]
+        measured = row["measured ρ"]
         told = (
             f"<p>ρ = {_signed(rho)}. Measured on {n} samples: <b>{_signed(measured, 3)} ± "
-            f"{error:.3f}</b>, one standard error; in theory {expected:.3f}.<br>"
-            f"Mutual information <b>{information:.3f} nats</b>, from the measured ρ "
-            f"{plug_in:.3f} nats.</p>"
+            f"{row['standard error']:.3f}</b>, one standard error; in theory {row[THEORY]:.3f}.<br>"
+            f"Mutual information <b>{row['information']:.3f} nats</b>, from the measured ρ "
+            f"{row['plug-in information']:.3f} nats.</p>"
         )
         alt = (
             f"Scatter of {min(n, NUM_DRAWN)} of {n} samples of two units with correlation "
             f"{_signed(rho)}. The slope of the solid line is the measured correlation "
             f"{_signed(measured, 3)}, that of the dashed line the true one."
         )
-        return told + _scatter(torch.cat(list(units[rho, n].values()), 1), rho, measured, alt)
+        x_and_y = torch.cat(list(units[rho, n].values()), 1)
+        return told + _scatter(x_and_y, rho, measured, alt)
 
     return explore(
         draw,
@@ -124,11 +127,12 @@ def sign_cancellation(num_units: int = 12, seed: int = 0) -> Explorer:
         }
 
     def draw(flipped: int) -> str:
-        _, _, mean, mean_abs, rms, information = rows[flipped].values()
+        row = rows[flipped]
+        mean, rms = row["mean ρ"], row["root mean square"]
         told = (
             f"<p>{flipped} of {num_units} signs are flipped. Mean ρ <b>{_signed(mean)}</b>; mean "
-            f"|ρ| {mean_abs:.2f}, root mean square <b>{rms:.2f}</b>, information "
-            f"<b>{information:.2f} nats</b>.</p>"
+            f"|ρ| {row['mean |ρ|']:.2f}, root mean square <b>{rms:.2f}</b>, information "
+            f"<b>{row['information']:.2f} nats</b>.</p>"
         )
         alt = (
             f"Bars: correlations of {num_units} units with one unit; the first {flipped} point "

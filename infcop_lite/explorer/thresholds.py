@@ -1,6 +1,7 @@
 """The threshold explorer: recorded runs on a grid of tolerances, one to be chosen."""
 
 import html
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -100,7 +101,7 @@ def _tolerances(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _mean(values: pd.Series) -> str:
     half = half_width(values)
-    return f"{values.mean():.4f}" + (f" ± {half:.4f}" if half == half else "")
+    return f"{values.mean():.4f}" + ("" if math.isnan(half) else f" ± {half:.4f}")
 
 
 def _sentence(epsilon: float, chosen: pd.DataFrame, full: pd.DataFrame) -> str:
@@ -141,7 +142,7 @@ def _level_by_level(drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def _listed(values: pd.Series) -> str:
-    return ", ".join(f"{x:.3g}" if x == x else "none" for x in values)
+    return ", ".join("none" if math.isnan(x) else f"{x:.3g}" for x in values)
 
 
 def draw_levels(
@@ -187,7 +188,7 @@ def _draw_worth(
     ax.errorbar(x, y, half, fmt="o", ms=4, elinewidth=1, color=INK, alpha=0.5)
     ax.errorbar(x[epsilon], y[epsilon], half[epsilon], fmt="o", ms=9, color=ORANGE)
     x, y, half = full["epochs"].mean(), full["accuracy"].mean(), half_width(full["accuracy"])
-    ax.errorbar(x, y, 0.0 if half != half else half, fmt="D", ms=7, color=BLUE)
+    ax.errorbar(x, y, 0.0 if math.isnan(half) else half, fmt="D", ms=7, color=BLUE)
     ax.set(xlabel="epochs in all", ylabel="test accuracy", xlim=(0, 1.03 * x))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(True)
