@@ -117,15 +117,15 @@ def load(
         raise ValueError(f"seed must be a whole number, 0 or more, not {seed!r}")
     if subset is not None and (type(subset) is not int or subset < 10):
         raise ValueError(f"subset must be a whole number, 10 or more, not {subset!r}")
-    images, labels, test_images, test_labels = read(name, _folder(root))
-    if subset is not None and subset > len(labels):
-        raise ValueError(f"subset is {subset}, but {name} has {len(labels)} training images")
-    order = np.random.default_rng(seed).permutation(len(labels))[:subset]
+    raw = read(name, _folder(root))
+    if subset is not None and subset > len(raw.labels):
+        raise ValueError(f"subset is {subset}, but {name} has {len(raw.labels)} training images")
+    order = np.random.default_rng(seed).permutation(len(raw.labels))[:subset]
     validation, train = np.split(order, [len(order) // 10])
     return Dataset(
-        _split(name, images[train], labels[train]),
-        _split(name, images[validation], labels[validation]),
-        _split(name, test_images, test_labels),
+        _split(name, raw.images[train], raw.labels[train]),
+        _split(name, raw.images[validation], raw.labels[validation]),
+        _split(name, raw.test_images, raw.test_labels),
         SOURCES[name].classes,
     )
 

@@ -15,13 +15,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+
+class Raw(NamedTuple):
+    """What files hold: images (sample, channel, row, column) and labels (sample,)."""
+
+    images: Any
+    labels: Any
+    test_images: Any
+    test_labels: Any
+
+
 Files = Mapping[str, str | int | None]
-Arrays = list[Any]
-Reader = Callable[[Path, Files], Arrays]
+Reader = Callable[[Path, Files], Raw]
 MNIST_SUBSET = Path(__file__).with_name("mnist_subset.npz")
 
 
@@ -37,8 +46,7 @@ class Source:
         mean: of each channel, as fraction of the brightest pixel.
         deviation: of each channel, as fraction of the brightest pixel.
         brightest: the largest value of a pixel.
-        read: (folder, files) -> training images (sample, channel, row, column) and labels
-            (sample,), then those of the test set.
+        read: (folder, files) -> `Raw`.
         files: path in the folder -> md5, or bytes where none is published, in the order in which
             `read` wants them; None where it knows the md5 itself.
         comes_with: the package that holds a data set which needs no download.
@@ -82,24 +90,20 @@ def missing(name: str, folder: Path) -> list[list[str]]:
     return [[file for file in files if not (folder / file).is_file()] for files, _ in layouts]
 
 
-def read(name: str, folder: Path) -> Arrays:
-    """Read the first layout that is there whole.
-
-    Source: `Source.read`.
+def read(name: str, folder: Path) -> Raw:
+    """Read the first layout of a data set that is there whole.
 
     Args:
         name: a key of `SOURCES`.
         folder: where the paths of the files begin.
 
-    Returns:
-        Training images (sample, channel, row, column) and labels (sample,), then the test set's.
-
     Raises:
         FileNotFoundError: a file is missing in every layout; the message says how to get it.
         ValueError: a file is not the published one.
 
-    >>> [array.shape for array in read("digits", Path("/nowhere"))]
-    [(1437, 1, 8, 8), (1437,), (360, 1, 8, 8), (360,)]
+    >>> raw = read("digits", Path("/nowhere"))
+    >>> raw.images.shape, raw.test_labels.shape
+    ((1437, 1, 8, 8), (360,))
     """
     gone = missing(name, folder)
     if all(gone):
@@ -129,45 +133,62 @@ def _verified(folder: Path, files: Files) -> list[np.ndarray[Any, Any]]:
     return contents
 
 
-def _idx(folder: Path, files: Files) -> Arrays:
+def _idx(folder: Path, files: Files) -> Raw:
     """Read images, labels, test images, test labels: a header of 16 or 8 bytes, then pixels."""
     images, labels, test_images, test_labels = _verified(folder, files)
-    images, test_images = (a[16:].reshape(-1, 1, 28, 28) for a in (images, test_images))
-    return [images, labels[8:], test_images, test_labels[8:]]
+    shape = (-1, 1, 28, 28)
+    return Raw(
+        images[16:].reshape(shape), labels[8:], test_images[16:].reshape(shape), test_labels[8:]
+    )
 
 
-def _cifar(folder: Path, files: Files, num_labels: int = 1) -> Arrays:
+def _cifar(folder: Path, files: Files, num_labels: int = 1) -> Raw:
     """Read batches of samples, the last for testing: labels, coarse to fine, then pixels."""
     *train, test = _verified(folder, files)
-    n = num_labels
-    parts = [a.reshape(-1, n + 3 * 32 * 32) for a in (np.concatenate(train), test)]
-    return [a for p in parts for a in (p[:, n:].reshape(-1, 3, 32, 32), p[:, n - 1])]
+    samples = np.concatenate(train).reshape(-1, num_labels + 3 * 32 * 32)
+    test_samples = test.reshape(-1, num_labels + 3 * 32 * 32)
+    return Raw(
+        samples[:, num_labels:].reshape(-1, 3, 32, 32),
+        samples[:, num_labels - 1],
+        test_samples[:, num_labels:].reshape(-1, 3, 32, 32),
+        test_samples[:, num_labels - 1],
+    )
 
 
-def _cifar10_pickles(folder: Path, _: Files) -> Arrays:
+def _cifar10_pickles(folder: Path, _: Files) -> Raw:
     """Read the pickles through torchvision, which opens none without its official md5."""
     from torchvision.datasets import CIFAR10
 
     md5s = dict([*CIFAR10.train_list, *CIFAR10.test_list, ("batches.meta", CIFAR10.meta["md5"])])
     _verified(folder / CIFAR10.base_folder, md5s)
-    parts = [CIFAR10(folder, train) for train in (True, False)]
-    return [a for p in parts for a in (p.data.transpose(0, 3, 1, 2), np.array(p.targets))]
+    train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)
+    return Raw(
+        train.data.transpose(0, 3, 1, 2),
+        np.array(train.targets),
+        test.data.transpose(0, 3, 1, 2),
+        np.array(test.targets),
+    )
 
 
-def _digits(*_: object) -> Arrays:
+def _digits(*_: object) -> Raw:
     """Hold out 360 images, every class alike."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    images, labels = digits.images[:, None], digits.target
-    parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
-    return [parts[i] for i in (0, 2, 1, 3)]
+    images, test_images, labels, test_labels = train_test_split(
+        digits.images[:, None],
+        digits.target,
+        test_size=360,
+        stratify=digits.target,
+        random_state=0,
+    )
+    return Raw(images, labels, test_images, test_labels)
 
 
-def _mnist_subset(*_: object) -> Arrays:
+def _mnist_subset(*_: object) -> Raw:
     with np.load(MNIST_SUBSET) as arrays:
-        return [arrays[name] for name in ("images", "labels", "test_images", "test_labels")]
+        return Raw(**arrays)
 
 
 def _torchvision(folder: Path, name: str) -> None:
