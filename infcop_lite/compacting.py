@@ -89,11 +89,13 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     traced = trace(twin)
     _fold_batch_norms(traced)
     layers, modules = _layers(traced), _modules(traced)
-    links = [link for node in layers if (link := _link_from(node, layers, modules))]
-    size = None
-    while size != (size := _size(links)):
+    found = [_link_from(node, layers, modules) for node in layers]
+    links = [link for link in found if link is not None]
+    size, before = _size(links), -1
+    while size != before:
         for link in reversed(links):
             _shrink(link)
+        size, before = _size(links), size
     traced.recompile()
     return traced
 

@@ -46,8 +46,8 @@ class Dataset:
     classes: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> "Dataset":
-        train, validation, test = (s.to(device) for s in (self.train, self.validation, self.test))
-        return Dataset(train, validation, test, self.classes)
+        test = self.test.to(device)
+        return Dataset(self.train.to(device), self.validation.to(device), test, self.classes)
 
 
 def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.float32) -> Split:

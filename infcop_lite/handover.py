@@ -270,7 +270,9 @@ def to_onnx(model: nn.Module, example: Tensor, tolerance: float = 1e-4) -> bytes
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", "Constant folding")  # left to the reader
             torch.onnx.export(
-                *(twin, (inputs,), file),
+                twin,
+                (inputs,),
+                file,
                 input_names=["input"],
                 output_names=["output"],
                 dynamic_axes={"input": {0: "sample"}, "output": {0: "sample"}},

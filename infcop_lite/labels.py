@@ -166,17 +166,13 @@ def tell_apart(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     for rule in rules:
         for name in RULE:
             values.setdefault((rule["rule"], name), set()).add(_short(rule.get(name)))
-    return [
-        ", ".join(
-            [rule["rule"]]
-            + [
-                f"{name}={_short(rule[name])}"
-                for name in RULE
-                if len(values[rule["rule"], name]) > 1 and _short(rule.get(name))
-            ]
-        )
-        for rule in rules
-    ]
+    labels = []
+    for rule in rules:
+        differ = [name for name in RULE if len(values[rule["rule"], name]) > 1]
+        found = {name: _short(rule.get(name)) for name in differ}
+        words = [f"{name}={value}" for name, value in found.items() if value]
+        labels.append(", ".join([rule["rule"], *words]))
+    return labels
 
 
 def _short(value: Any) -> str:

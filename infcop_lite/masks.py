@@ -129,7 +129,8 @@ def keep_best(
         pieces = {name: torch.ones_like(score, dtype=torch.bool) for name, score in alive.items()}
         if pooled:
             kept = _keep_largest(torch.cat(list(pooled.values())), shares.pop())
-            pieces |= zip(pooled, kept.split([len(s) for s in pooled.values()]), strict=True)
+            sizes = [len(score) for score in pooled.values()]
+            pieces.update(zip(pooled, kept.split(sizes), strict=True))
     return {name: masks[name].masked_scatter(masks[name], pieces[name]) for name in masks}
 
 
@@ -273,8 +274,11 @@ def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> fl
     if any(mask.dtype != torch.bool for mask in (*masks.values(), *others.values())):
         raise ValueError("masks must be boolean")
     differ = sum(int((masks[name] ^ others[name]).sum()) for name in masks)
-    counted = masks.values() if alive is None else (mask[mask] for mask in alive.values())
-    return differ / max(1, sum(mask.numel() for mask in counted))
+    if alive is None:
+        num_weights = sum(mask.numel() for mask in masks.values())
+    else:
+        num_weights = sum(int(mask.sum()) for mask in alive.values())
+    return differ / max(1, num_weights)
 
 
 def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:

@@ -52,7 +52,8 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
         raise ValueError(f"unknown model {name!r}; choose from {', '.join(NAMES)}")
     network = NETWORKS[name]
     known = [*inspect.signature(network.make).parameters][2:]
-    if asks := "images" in known:
+    asks_for_images = "images" in known
+    if asks_for_images:
         known.remove("images")
     if unknown := [option for option in options if option not in known]:
         raise ValueError(f"{name} has no option {unknown[0]!r}, only {', '.join(known) or 'none'}")
@@ -63,9 +64,9 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
         raise ValueError(
             f"{name} needs images of at least {least}×{least}, not {shape[1]}×{shape[2]}"
         )
-    if asks and dataset is None:
+    if asks_for_images and dataset is None:
         raise ValueError(f"{name} is fitted to training images: build it with a data set")
-    given = {"images": dataset.train.inputs} if asks else {}
+    given = {"images": dataset.train.inputs} if asks_for_images else {}
     return network.make(shape, num_classes, **given, **options)
 
 

@@ -77,7 +77,7 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
 
 def _bar(trained: float, measuring: float, full: float, settings: str) -> str:
     """Return a bar of what is spent, against a mark at what full retraining costs."""
-    a, b = (200 * cost / full for cost in (trained, trained + measuring))
+    a, b = 200 * trained / full, 200 * (trained + measuring) / full
     alt = f"{settings}: {trained} epochs of training, {measuring:.1f} of measuring, mark at {full}"
     return (
         f'<svg role="img" aria-label="{alt}" viewBox="0 0 280 14" fill="currentColor">'

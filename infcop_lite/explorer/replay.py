@@ -144,8 +144,8 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
     by_level = groupby(looks, key=lambda seen: seen[0].level)
     for (now, after), (_, group) in zip(pairwise(states), by_level, strict=True):
         rows, measured = zip(*group, strict=True)
-        is_last, steps = after.finished, round(rows[-1].epoch * trainer.steps_per_epoch)
-        used_up = steps >= (longest := trainer.budget(now.start.level, is_last))
+        is_last, budget = after.finished, trainer.budget(now.start.level, after.finished)
+        used_up = round(rows[-1].epoch * trainer.steps_per_epoch) >= budget
         within = yardstick(rows[-1]) < yardstick.epsilon
         is_dense = config.reference == "trained" or config.dense_epochs > 0
         if is_last or (now.start.level == 0 and is_dense):
@@ -159,11 +159,20 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
         if not is_last:
             pruned = 1 - density(after.start.masks) / density(now.start.masks)
             decision += f"; {pruned:.2f} of what is left is pruned next"
-        budget = longest / trainer.steps_per_epoch
         flow, found = next(iter(measured[-1].flows.items()), ("", Tensor()))
         held = now.references.get(config.reference, Measured()).flows.get(flow, Tensor())
-        how = flow, found.tolist(), held.tolist(), budget, decision, not used_up
-        levels.append(Level(list(rows), now.start.masks, *how))
+        levels.append(
+            Level(
+                rows=list(rows),
+                masks=now.start.masks,
+                flow=flow,
+                now=found.tolist(),
+                reference=held.tolist(),
+                budget=budget / trainer.steps_per_epoch,
+                decision=decision,
+                stops=not used_up,
+            )
+        )
     return levels
 
 
@@ -306,12 +315,22 @@ def _tidy(ax: Axes, title: str) -> None:
 
 
 def _table(levels: list[Level], yardstick: Yardstick) -> pd.DataFrame:
-    columns = f"level;density;epochs;{yardstick.name};ε;decision;test accuracy;flow;reference"
     rows = []
     for level in levels:
         last = level.rows[-1]
-        layers = (f"{_short(k)} {density({k: mask}):.3f}" for k, mask in level.masks.items())
-        found = yardstick(last), yardstick.epsilon, level.decision, last.test_accuracy
-        flows = (", ".join(f"{x:.3g}" for x in flow) for flow in (level.now, level.reference))
-        rows.append([last.level, last.density, last.epoch, *found, *flows, ", ".join(layers)])
-    return pd.DataFrame(rows, columns=[*columns.split(";"), "density of layers"])
+        layers = [f"{_short(k)} {density({k: mask}):.3f}" for k, mask in level.masks.items()]
+        rows.append(
+            {
+                "level": last.level,
+                "density": last.density,
+                "epochs": last.epoch,
+                yardstick.name: yardstick(last),
+                "ε": yardstick.epsilon,
+                "decision": level.decision,
+                "test accuracy": last.test_accuracy,
+                "flow": ", ".join(f"{x:.3g}" for x in level.now),
+                "reference": ", ".join(f"{x:.3g}" for x in level.reference),
+                "density of layers": ", ".join(layers),
+            }
+        )
+    return pd.DataFrame(rows)

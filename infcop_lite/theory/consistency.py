@@ -321,9 +321,10 @@ def layer_gap(layer: Layer, other: Layer, a: Tensor, a_other: Tensor) -> LayerGa
     """
     _same_shape(layer[0], other[0])
     _same_shape(a, a_other)
-    (w, b), (w_other, b_other) = [(w.double(), b.double()) for w, b in (layer, other)]
-    a, a_other = a.double(), a_other.double()
-    f, f_other, norm = a @ w.T + b, a_other @ w_other.T + b_other, _norm(w)
+    w, b = layer[0].double(), layer[1].double()
+    w_other, b_other = other[0].double(), other[1].double()
+    a, a_other, norm = a.double(), a_other.double(), _norm(w)
+    f, f_other = a @ w.T + b, a_other @ w_other.T + b_other
     cov, cov_other = covariance(a, a), covariance(a_other, a_other)
     delta = (covariance(f, a) - covariance(f_other, a_other)).norm()
     delta = delta + norm * (cov - cov_other).norm()
