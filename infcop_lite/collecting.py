@@ -35,8 +35,8 @@ def with_device(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
 def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
     """Return the rows of all runs in some folders, as `evidence.final` takes them.
 
-    Source: ours. A folder is one run of `sweep.run_one`, `sweep.run_many`, `prune` or the command
-    line, or several rules on one network, as the experiments write them.
+    A folder is one run of `sweep.run_one`, `sweep.run_many`, `prune` or the command line, or
+    several rules on one network, as the experiments write them.
 
     Args:
         folders: of the runs; or one folder that holds them all, as a sweep's does.

@@ -1,8 +1,8 @@
 """What pruning really saves: a smaller network with the same outputs, and what each one costs.
 
-A unit (neuron or channel) that hears nothing is a constant, and one that nobody hears is nothing.
-Both can go. Weights that are scattered among living units cannot: dense kernels multiply by their
-zeros all the same.
+A unit (neuron or channel) without incoming weights is a constant; one without outgoing weights has
+no effect. Both can go. Weights that are scattered among living units cannot: dense kernels multiply
+by their zeros all the same.
 """
 
 import copy
@@ -34,7 +34,7 @@ Nodes = dict[Any, Any]
 
 
 class _Link(NamedTuple):
-    """A layer, what happens to each of its units alone, and the only layer that hears them."""
+    """A layer, what happens to each of its units alone, and the only layer that reads them."""
 
     producer: Any
     steps: list[Step]
@@ -44,8 +44,7 @@ class _Link(NamedTuple):
 def compact(model: nn.Module, masks: Masks) -> nn.Module:
     """Return a smaller network with the same outputs in eval mode; the model is not touched.
 
-    Source: ours. Batch norms are folded by torch.nn.utils.fusion, and torch.fx finds out which
-    layer hears which.
+    Source: torch.nn.utils.fusion folds batch norms; torch.fx finds the inputs of each layer.
 
     A unit whose incoming weights are all zero is a constant: it moves into the next bias. A unit
     whose outgoing weights are all zero is dropped. Either may free others, so this repeats until
@@ -54,7 +53,7 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
 
     This reaches plain chains of Linear and Conv2d with batch norm, activations, pooling, dropout
     and flattening between them, also those inside the blocks of a residual network. A layer that
-    is heard twice (the skip), called twice, grouped, hooked or tied, or followed by anything
+    is read twice (the skip), called twice, grouped, hooked or tied, or followed by anything
     else, keeps its units.
 
     Args:
@@ -136,7 +135,7 @@ def _modules(traced: fx.GraphModule) -> Nodes:
 
 
 def _layers(traced: fx.GraphModule) -> Nodes:
-    """Return node -> layer that may change: called once, its parameters read by nobody else."""
+    """Return node -> layer that may change: called once, its parameters read by nothing else."""
     nodes = traced.graph.nodes
     calls = Counter(node.target for node in nodes if node.op == "call_module")
     reads = Counter(id(attrgetter(node.target)(traced)) for node in nodes if node.op == "get_attr")
@@ -152,7 +151,7 @@ def _layers(traced: fx.GraphModule) -> Nodes:
 
 
 def _fold_batch_norms(traced: fx.GraphModule) -> None:
-    """Fold every batch norm into the layer right before it, where nobody else hears that layer."""
+    """Fold every batch norm into the layer right before it, where nothing else reads that layer."""
     layers, modules = _layers(traced), _modules(traced)
     for node, norm in layers.items():
         source = node.args[0]
@@ -169,7 +168,7 @@ def _fold_batch_norms(traced: fx.GraphModule) -> None:
 
 
 def _link_from(node: Any, layers: Nodes, modules: Nodes) -> _Link | None:
-    """Follow a layer's units to the layer that hears them; None if anything else does."""
+    """Follow a layer's units to the layer that reads them; None if anything else does."""
     producer = layers[node]
     conv, steps = type(producer) is nn.Conv2d, list[Step]()
     if type(producer) in _NORMS or (conv and producer.groups > 1):
@@ -267,8 +266,8 @@ def _shrink(link: _Link) -> None:
     value = value.flatten()
     # (unit of the consumer, unit, column): pixels of a kernel, or of the maps that were flattened
     outgoing = weight.reshape(len(weight), num_units, -1).clone()
-    heard = outgoing.any(2).any(0)
-    constant = ~producer.weight.flatten(1).any(1) & value.isfinite() & heard
+    used = outgoing.any(2).any(0)
+    constant = ~producer.weight.flatten(1).any(1) & value.isfinite() & used
 
     if _fades_at_borders(consumer):
         bright = constant & (value != 0)
@@ -281,8 +280,8 @@ def _shrink(link: _Link) -> None:
         _set(consumer, bias=shift if consumer.bias is None else consumer.bias + shift)
 
     outgoing[:, constant] = 0
-    keep = heard & ~constant
-    if not keep.any():  # torch has no layers without units: one stays, and hears nothing
+    keep = used & ~constant
+    if not keep.any():  # torch has no layers without units: one stays, without incoming weights
         keep[0] = True
         _set(producer, weight=torch.zeros_like(producer.weight))
     for layer in (producer, *(step for step in steps if type(step) in _NORMS)):

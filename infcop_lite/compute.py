@@ -10,8 +10,6 @@ from torch import nn
 def choose_device(name: str) -> str:
     """Return the device to compute on.
 
-    Source: torch.cuda.
-
     Args:
         name: "cpu", "cuda", or "auto": cuda where there is one.
 
@@ -29,8 +27,6 @@ def choose_device(name: str) -> str:
 
 def accelerator(device: str) -> str | None:
     """Return the name of the GPU that a device stands for; None on a CPU.
-
-    Source: torch.cuda.
 
     Args:
         device: as for `choose_device`.
@@ -82,8 +78,6 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channel
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
     """Compute on so many CPU threads, and afterwards on as many as before.
-
-    Source: torch.set_num_threads.
 
     Args:
         number: of threads; as many as before if None.

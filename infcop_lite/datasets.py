@@ -77,8 +77,6 @@ class Source:
 def missing(name: str, folder: Path) -> list[list[str]]:
     """List the files that are not in the folder, for each layout of a data set.
 
-    Source: `Source.layouts`.
-
     Args:
         name: a key of `SOURCES`.
         folder: where the paths of the files begin.

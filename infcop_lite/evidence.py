@@ -21,7 +21,7 @@ from .results import read as read
 from .results import results_folder as results_folder
 from .results import tables as tables
 
-#: Loss of accuracy that is tolerated on each network, fixed before its runs were looked at.
+#: Drop in accuracy that is tolerated on each network, fixed before its runs were seen.
 MARGINS = {"mlp": 0.003, "lenet5": 0.003, "convnet": 0.01, "resnet20": 0.01}
 #: How many times fewer epochs in all were aimed at, fixed as early.
 GOALS = {"mlp": 6, "lenet5": 6, "convnet": 3, "resnet20": 3}
@@ -33,8 +33,6 @@ GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line per run: what the final network is worth, and what it cost.
-
-    Source: ours.
 
     Args:
         rows: as `read` or `collect` gives them.
@@ -80,7 +78,7 @@ def half_width(values: Sequence[float] | pd.Series, confidence: float = 0.95) ->
     """
     n = len(values)
     if n < 2:
-        return float("nan")
+        return np.nan
     return float(stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(values))
 
 
@@ -91,11 +89,11 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
 
     Args:
         runs: as `final` gives them.
-        margin: the loss of accuracy that is tolerated, > 0; fixed before the runs are looked at.
+        margin: the drop in accuracy that is tolerated, > 0; fixed before the runs are seen.
 
     Returns:
         A table with one line for each family and rule. Its columns are
-        ``seeds``; ``loss``: mean accuracy of full retraining less that of the rule;
+        ``seeds``; ``loss``: the drop, mean accuracy of full retraining less that of the rule;
         ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies within the
         margin; ``saving``: how many times fewer epochs in all, and ``saving_retraining``: without
         warm-up and last level.
@@ -105,14 +103,14 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
     wide = others.merge(full, on=["family", "seed"], suffixes=("", "_full"))
     lines = []
     for (family, rule), group in wide.groupby(["family", "rule"], sort=False):
-        loss = group["accuracy_full"] - group["accuracy"]
-        worst = loss.mean() + half_width(loss, 0.9)
+        drop = group["accuracy_full"] - group["accuracy"]
+        worst = drop.mean() + half_width(drop, 0.9)
         lines.append(
             {
                 "family": family,
                 "rule": rule,
                 "seeds": len(group),
-                "loss": loss.mean(),
+                "loss": drop.mean(),
                 "worst_loss": worst,
                 "non_inferior": bool(worst < margin),
                 "saving": group["epochs_full"].sum() / group["epochs"].sum(),
@@ -131,7 +129,7 @@ def _ratio(a: float, b: float) -> float:
 def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFrame:
     """Compare each rule with a fixed number of epochs per level that costs the same.
 
-    Source: ours; the control that the published comparison lacks.
+    The control that the published comparison lacks.
 
     The controls and full retraining of the same family and seed make a curve of accuracy against
     retraining epochs, interpolated linearly in log(1 + epochs); a rule is held against that curve
@@ -180,7 +178,7 @@ def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFr
                 if _encloses(curves.get(run.seed), run.retraining)
             ]
             width = half_width(gains)
-            gain = float(np.mean(gains)) if gains else float("nan")
+            gain = float(np.mean(gains)) if gains else np.nan
             lines.append(
                 {
                     "family": family,
@@ -230,7 +228,7 @@ def rank_correlation(a: Sequence[float] | pd.Series, b: Sequence[float] | pd.Ser
     complete = np.isfinite(x) & np.isfinite(y)
     x, y = x[complete], y[complete]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
+        return np.nan
     return float(stats.spearmanr(x, y).statistic)
 
 

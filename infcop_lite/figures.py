@@ -12,8 +12,6 @@ PALETTE = "colorblind"
 def rule_label(stop: str, epsilon: float, absolute: bool = False) -> str:
     """Return how a stop rule is called in legends.
 
-    Source: notation.md.
-
     >>> rule_label("information", 0.25), rule_label("budget", float("nan"))
     ('information, ε = 0.25', 'budget')
     """
@@ -74,7 +72,7 @@ def epochs_per_level(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def flow_distance(rows: pd.DataFrame, epsilon: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw the flow's distance to its reference within each level of one run.
 
-    Source: what the paper's criterion looks at.
+    Source: what the paper's criterion compares with epsilon.
 
     Args:
         rows: the rows of one run; distances are shown in units of the reference flow's norm.
@@ -120,8 +118,8 @@ def _ended(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
 def _lines() -> dict[str, object]:
     # colour, marker and dash all tell the rules apart, so the figure survives grey printing;
     # the seed makes the bootstrapped band the same every time
-    looks = {"hue": "rule", "style": "rule", "markers": True, "palette": PALETTE}
-    return {**looks, "errorbar": ("ci", 95), "seed": 0}
+    marks = {"hue": "rule", "style": "rule", "markers": True, "palette": PALETTE}
+    return {**marks, "errorbar": ("ci", 95), "seed": 0}
 
 
 def _axes(ax: Axes | None) -> Axes:

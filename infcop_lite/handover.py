@@ -41,7 +41,7 @@ def to_torch_prune(model: nn.Module, masks: Masks) -> nn.Module:
     Note:
         Make the optimiser after this, and do not give it an older optimiser's state: torch puts
         the pruned weights behind the biases, and an optimiser's state goes by position. A layer
-        whose weight is read although nobody calls it, as MultiheadAttention reads its ``out_proj``,
+        whose weight is read although nothing calls it, as in MultiheadAttention (``out_proj``),
         keeps the weight it had at the last `refresh`: use such a network, but do not train it so.
 
     >>> masks = {"weight": torch.tensor([[True, False]])}
@@ -116,7 +116,7 @@ def from_torch_prune(model: nn.Module) -> Masks:
 def refresh(model: nn.Module) -> None:
     """Compute the pruned weights of torch.nn.utils.prune anew, in place, so that they are in step.
 
-    Source: ours. What torch keeps as ``weight`` is a result of the last forward pass. It cannot be
+    What torch keeps as ``weight`` is a result of the last forward pass. It cannot be
     copied after a pass with gradients (pytorch#37322), and is not what a new state or an optimiser
     step have made of ``weight_orig`` since. Call this before ``copy.deepcopy`` and after
     ``load_state_dict``.

@@ -3,6 +3,7 @@
 The first release wrote a rule as text, ``setting``. It is parsed here and nowhere else.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +12,8 @@ import pandas as pd
 
 from .stopping import HELD_AGAINST
 
-NAN = float("nan")
 FULL = "full"
-#: What `Row.kind` may be; those that look at nothing are the controls of all others.
+#: What `Row.kind` may be; those that read nothing are the controls of all others.
 KINDS: tuple[str, ...] = (FULL, "constant", "schedule", "flow", "gradient", "loss", "accuracy")
 KINDS += ("mask", "patience", "any", "own")
 #: Columns of `Row` that say which rule it is of.
@@ -33,10 +33,10 @@ _SETTING = re.compile(
 )
 
 
-def from_setting(setting: str, budget: float = NAN) -> dict[str, Any]:
+def from_setting(setting: str, budget: float = math.nan) -> dict[str, Any]:
     """Return the columns that say which rule it is from the text that the first release wrote.
 
-    Source: ours. Values at the defaults of that release, epsilon 0.25 and the rest, are left out
+    Values at the defaults of that release, epsilon 0.25 and the rest, are left out
     there.
 
     Args:
@@ -60,16 +60,16 @@ def from_setting(setting: str, budget: float = NAN) -> dict[str, Any]:
     if found["n"]:
         kind, fixed = "constant", float(found["n"])
     elif found["stop"].startswith("Schedule"):
-        kind, fixed = "schedule", NAN
+        kind, fixed = "schedule", math.nan
     else:
         kind = _KIND_OF[names[0]] if len(names) == 1 else "any"
-        fixed = budget if "budget" in names else NAN
+        fixed = budget if "budget" in names else math.nan
     is_flow = bool({"information", "gradient"} & set(names))
     is_held = bool(HELD_AGAINST & set(names))
     return {
         "kind": kind,
         "stop": found["stop"],
-        "epsilon": float(found["epsilon"] or 0.25) if _TOLERANT & set(names) else NAN,
+        "epsilon": float(found["epsilon"] or 0.25) if _TOLERANT & set(names) else math.nan,
         "absolute": is_flow and found["absolute"] == "True",
         "reference": (found["reference"] or "warmup") if is_held else "",
         "epochs_fixed": fixed,
@@ -104,7 +104,7 @@ def with_rules(rows: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
         settings = pd.Series(_as_setting(config), index=rows.index)
     else:
         raise ValueError("these rows do not say which rule they are of: no kind, no setting")
-    found = {text: from_setting(text, config.get("epochs", NAN)) for text in settings[blank]}
+    found = {text: from_setting(text, config.get("epochs", math.nan)) for text in settings[blank]}
     columns = {}
     for name in COLUMNS:
         values = settings[blank].map({text: rule[name] for text, rule in found.items()})
@@ -151,7 +151,7 @@ def check_kinds(runs: pd.DataFrame) -> None:
 def tell_apart(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a label for each rule, with the settings in which rules of one label differ.
 
-    Source: ours; labels are for people, and what a rule is stands in the other columns.
+    Labels are for people; what a rule is stands in the other columns.
 
     Args:
         rules: each with its label, ``rule``, and any of the settings `RULE`; what is missing or

@@ -23,8 +23,6 @@ def in_memory(
 ) -> Split:
     """Return data of any of the usual kinds as a split in memory, after looking at them.
 
-    Source: torch.utils.data.
-
     Args:
         part: a split, a pair (inputs, targets) of tensors, a DataLoader, or a map-style Dataset,
             whose samples torch then collates. A loader that shuffles is read in the order of its

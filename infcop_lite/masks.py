@@ -284,7 +284,7 @@ def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> fl
 def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
     """Return the prunable weights, after making sure that the masks fit them.
 
-    Source: ours; every function that takes masks asks here first.
+    Every function that takes masks calls this first.
 
     Args:
         model: a module with prunable weights.

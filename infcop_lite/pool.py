@@ -70,7 +70,7 @@ def _work(task: Task) -> str:
 
 def _serve(parent: Connection) -> None:
     """Do what the parent process sends until it dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
     die_with_parent()
     while True:
         parent.send(_work(parent.recv()))
@@ -79,7 +79,7 @@ def _serve(parent: Connection) -> None:
 def die_with_parent() -> None:
     """End this process as soon as the one that started it is gone, whatever ended that.
 
-    Source: ours; a worker that outlives a killed sweep would go on writing into its folders.
+    A worker that outlived a killed sweep would write on into its folders.
     """
 
     def watch() -> None:
@@ -91,7 +91,7 @@ def die_with_parent() -> None:
 
 
 class _Worker:
-    """A process that does one run after another; its death is nobody else's."""
+    """A process that does one task after another; if it dies, the others live on."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads

@@ -24,7 +24,7 @@ import safetensors.numpy
 from .ledger import STARTS, lock, replace, versions
 from .rows import Row, from_csv, to_csv
 
-# an unfinished run goes on from state.safetensors
+# an unfinished run resumes from state.safetensors
 ROWS, RUN, STATE = "rows.csv", "run.json", "state"
 # pandas before 3.1 may lose a float's last bits unless told not to; later ones must not be told
 EXACT = {"float_precision": "round_trip"} if pd.__version__ < "3.1" else {}
@@ -167,8 +167,6 @@ def read_tensors(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return the arrays and the numbers that `save_tensors` wrote.
 
-    Source: `save_tensors`.
-
     Args:
         folder, name: where.
         config: the run they must belong to.
@@ -213,8 +211,6 @@ def read_with_rows(
 def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
     """Return the rows of the levels before one, as text, so that saving them again changes no bit.
 
-    Source: what `save` wrote.
-
     Args:
         folder: a run's folder.
         level: the first level that is left out.
@@ -237,8 +233,6 @@ def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
 
 def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows of one run and the record beside them.
-
-    Source: what `save` wrote.
 
     Args:
         folder: a run's folder.
@@ -291,8 +285,6 @@ def as_table(text: str, where: str) -> pd.DataFrame:
 
 def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
     """Return the rows of several runs as one table.
-
-    Source: what `save` wrote.
 
     Args:
         folders: the runs' folders.

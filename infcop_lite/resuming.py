@@ -1,4 +1,4 @@
-"""One run in a folder: killed at any moment and started again, it goes on after its last level."""
+"""One run in a folder: killed at any moment and started again, it resumes after its last level."""
 
 import math
 import time
@@ -33,14 +33,14 @@ def resume(
     command: str = "",
     report: Callable[[Row], None] = lambda row: None,
 ) -> bool:
-    """Run a run into a folder; one that was interrupted there goes on after its last level.
+    """Do a run in a folder; one that was interrupted there resumes after its last level.
 
-    Source: ours. Killed at any moment and started again, it ends with the same rows (but for their
-    seconds), weights and masks, bit by bit, on one machine and thread count.
+    Killed at any moment and started again, it ends with the same rows (but for their seconds),
+    weights and masks, bit by bit, on one machine and thread count.
 
     Args:
-        steps: called with a state to go on from, or None, and with what keeps a state; it yields
-            the rows that are left, like `loop.run`.
+        steps: called with a state to resume from, or None, and with a callback that keeps one; it
+            yields the rows that are left, like `loop.run`.
         settings: all that decides the run, JSON values only; ``levels`` is one of them.
         folder: for rows.csv, run.json and network.safetensors.
         command: the command line, for the record.
@@ -157,8 +157,6 @@ def _pack(state: State) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 
 def finished(settings: Mapping[str, Any], folder: Path | str) -> tuple[State, list[Row]]:
     """Return the final network and the rows of a run that `resume` has finished, bit by bit.
-
-    Source: what `resume` wrote.
 
     Args:
         settings, folder: as for `resume`.

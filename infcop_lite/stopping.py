@@ -1,6 +1,6 @@
 """When a level may stop training: small frozen rules with one method.
 
-A rule looks at the checks of the current level and answers yes or no. It never trains or measures;
+A rule reads the checks of the current level and answers yes or no. It never trains or measures;
 the loop measures what a rule says it reads (`reads`), and ends every level at its budget anyway.
 All numbers come from training and validation data, never from the test set.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-NAN = float("nan")
 #: What can be measured at a check.
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
 
@@ -35,13 +34,13 @@ class Check:
     """
 
     epoch: float
-    validation_accuracy: float = NAN
+    validation_accuracy: float = math.nan
     distances: Mapping[str, float] = field(default_factory=dict)
     reference_norms: Mapping[str, float] = field(default_factory=dict)
-    gradient_norm: float = NAN
-    mask_distance: float = NAN
+    gradient_norm: float = math.nan
+    mask_distance: float = math.nan
     level: int = 0
-    train_loss: float = NAN
+    train_loss: float = math.nan
 
 
 class Rule(Protocol):
@@ -72,7 +71,7 @@ def _count(name: str, value: int) -> None:
 
 
 def _trained(checks: Sequence[Check]) -> bool:
-    # As in the published code, a rule first looks after some training; FixedEpochs(0) is the
+    # As in the published code, a rule is first asked after some training; FixedEpochs(0) is the
     # one way to train not at all.
     return checks[-1].epoch > 0
 
@@ -111,7 +110,7 @@ class FixedEpochs:
 class Schedule:
     """Stop after a number of epochs that was set for each level beforehand.
 
-    Source: ours, a control: all that a rule can do better than `FixedEpochs` is to spread the same
+    A control: all that a rule can do better than `FixedEpochs` is to spread the same
     epochs otherwise over the levels.
 
     Args:
@@ -170,7 +169,7 @@ class ReachAccuracy:
 class ReachLoss:
     """Stop when the training loss is back at a target: it is known anyway, and costs nothing.
 
-    Source: ours. With the loss at the end of the warm-up as the target, a level trains until the
+    With the loss at the end of the warm-up as the target, a level trains until the
     pruned network is as good as the one it was rewound to; there is no tolerance to choose.
 
     Args:
@@ -238,8 +237,8 @@ class FlowConsistency:
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last distance is below the tolerance."""
         last = checks[-1]
-        unit = last.reference_norms.get(self.flow, NAN) if self.relative else 1.0
-        return _trained(checks) and last.distances.get(self.flow, NAN) < self.epsilon * unit
+        unit = last.reference_norms.get(self.flow, math.nan) if self.relative else 1.0
+        return _trained(checks) and last.distances.get(self.flow, math.nan) < self.epsilon * unit
 
 
 @dataclass(frozen=True)

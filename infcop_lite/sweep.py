@@ -1,4 +1,4 @@
-"""Runs into folders: one run that goes on where it was killed, or many side by side."""
+"""Runs into folders: one run that resumes where it was killed, or many side by side."""
 
 import itertools
 import re
@@ -25,9 +25,9 @@ def run_one(
     command: str = "",
     report: Callable[[Row], None] = lambda row: None,
 ) -> bool:
-    """Run a config into a folder; a run that was interrupted there goes on after its last level.
+    """Run a config into a folder; a run that was interrupted there resumes after its last level.
 
-    Source: ours; `resuming.resume` with the levels of `loop.run`.
+    Source: `resuming.resume` with the levels of `loop.run`.
 
     Args:
         config: what to run.
@@ -60,7 +60,7 @@ def run_many(
     """Run configs side by side, each into a folder of its own; what is finished is skipped.
 
     A worker that is killed loses its run's current level, nothing else: the run is
-    started again, once, and goes on after its last finished level.
+    started again, once, and resumes after its last finished level.
 
     In a script, call it under ``if __name__ == "__main__":``, for the workers import the script.
 

@@ -43,8 +43,6 @@ def trace(model: nn.Module) -> fx.GraphModule:
 def is_altered(module: nn.Module) -> bool:
     """Say whether a module does something else than its class says.
 
-    Source: ours.
-
     >>> is_altered(nn.Linear(2, 1))
     False
     """

@@ -22,7 +22,7 @@ EDGES = np.linspace(0, 5, 21)
 def laws(num_weights: int) -> dict[str, Tensor]:
     """Return the magnitudes of weights of several laws, sorted, with mean 1.
 
-    Source: ours. The evenly spaced quantiles of each law, so nothing is left to chance.
+    They are the evenly spaced quantiles of each law, so nothing is left to chance.
 
     Args:
         num_weights: how many, even.

@@ -36,8 +36,6 @@ FRAME = f'<div style="max-width: {WIDEST}; line-height: 1.45">{{}}</div>'
 class Knob:
     """One thing to turn.
 
-    Source: ours.
-
     Args:
         label: what it is called.
         options: text -> value, at least one, in order; the text is what the reader sees.
@@ -65,8 +63,6 @@ Chooser = Knob | Callable[..., Knob]
 class Explorer:
     """Knobs, their pictures, and the same data as a table; a notebook shows it as a cell's result.
 
-    Source: ours.
-
     Args:
         widget: an ipywidgets widget, or None without ipywidgets.
         plain: instead of it, the pictures along the first knob, as HTML.
@@ -90,7 +86,7 @@ class Explorer:
 def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, title: str) -> Explorer:
     """Draw a picture for every setting of the knobs, and join them to the knobs.
 
-    Source: ours; `Stack` and `jsdlink` of ipywidgets.
+    Source: `Stack` and `jsdlink` of ipywidgets.
 
     Args:
         draw: called with a value of each knob; returns HTML, such as `as_svg` makes.
@@ -112,8 +108,8 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
     widget = None
     if ipywidgets is not None:
         controls = [_control(knob) if isinstance(knob, Knob) else None for knob in knobs]
-        look = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}  # shared by all
-        picture = _pictures(draw, list(zip(knobs, controls, strict=True)), (), look)
+        shared = {"layout": ipywidgets.Layout(), "style": ipywidgets.HTML().style}
+        picture = _pictures(draw, list(zip(knobs, controls, strict=True)), (), shared)
         widget = ipywidgets.VBox([*filter(None, controls), picture])
     plain = _side_by_side(draw, knobs) if widget is None else ""
     return Explorer(widget, plain, table, title)
@@ -128,21 +124,21 @@ def is_static_page() -> bool:
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the look of the pictures, for a with statement around their drawing.
+    """Return the style of the pictures, for a with statement around their drawing.
 
-    Source: ours; small enough for a phone, no background of its own.
+    Small enough for a phone, and no background of its own.
     """
     ink = "axes.edgecolor axes.labelcolor xtick.color ytick.color text.color grid.color"
-    look: dict[Any, Any] = dict.fromkeys([*ink.split(), "patch.edgecolor"], INK)
-    look |= {"figure.facecolor": "none", "axes.facecolor": "none", "figure.figsize": (5.2, 3.4)}
-    look |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.15}
-    look |= {"svg.fonttype": "none", "svg.hashsalt": "", "legend.frameon": False}
-    look |= {"font.size": 12, "axes.titlesize": "medium"}  # 10 pixels on a phone
-    look |= dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0)
+    settings: dict[Any, Any] = dict.fromkeys([*ink.split(), "patch.edgecolor"], INK)
+    settings |= {"figure.facecolor": "none", "axes.facecolor": "none", "figure.figsize": (5.2, 3.4)}
+    settings |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.15}
+    settings |= {"svg.fonttype": "none", "svg.hashsalt": "", "legend.frameon": False}
+    settings |= {"font.size": 12, "axes.titlesize": "medium"}  # 10 pixels on a phone
+    settings |= dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0)
     # margins that do not follow the content: nothing jumps while a knob turns
     margins = {"left": 0.16, "right": 0.97, "bottom": 0.17, "top": 0.97}
-    look |= {f"figure.subplot.{side}": width for side, width in margins.items()}
-    return plt.style.context(["default", look])  # whatever the notebook has set before
+    settings |= {f"figure.subplot.{side}": width for side, width in margins.items()}
+    return plt.style.context(["default", settings])  # whatever the notebook has set before
 
 
 def as_svg(figure: Figure, alt: str) -> str:
@@ -210,21 +206,21 @@ def _knob(chooser: Chooser, values: Sequence[Any]) -> Knob:
 def _control(knob: Knob) -> Any:
     kind = ipywidgets.ToggleButtons if knob.buttons else ipywidgets.SelectionSlider
     style = {"description_width": "initial"} | ({"button_width": "auto"} if knob.buttons else {})
-    look = {"style": style, "layout": {"width": "100%", "max_width": WIDEST}}
+    shape = {"style": style, "layout": {"width": "100%", "max_width": WIDEST}}
     options = list(knob.options)
-    return kind(options=options, index=knob.start, description=knob.label, **look)
+    return kind(options=options, index=knob.start, description=knob.label, **shape)
 
 
 def _pictures(
-    draw: Callable[..., str], knobs: list[Any], values: tuple[Any, ...], look: dict[str, Any]
+    draw: Callable[..., str], knobs: list[Any], values: tuple[Any, ...], shared: dict[str, Any]
 ) -> Any:
     """Return the picture for these values of the first knobs, to be switched by the other ones."""
     if not knobs:
-        return ipywidgets.HTML(FRAME.format(draw(*values)), **look)
+        return ipywidgets.HTML(FRAME.format(draw(*values)), **shared)
     (chooser, control), *rest = knobs
     knob = _knob(chooser, values)
     own = None if control else _control(knob)
-    pictures = [_pictures(draw, rest, (*values, value), look) for value in knob.options.values()]
+    pictures = [_pictures(draw, rest, (*values, value), shared) for value in knob.options.values()]
     switched = _switch(control or own, pictures)
     return ipywidgets.VBox([own, switched]) if own else switched
 

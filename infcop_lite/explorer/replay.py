@@ -22,7 +22,6 @@ from ..monitor import Measured
 from ..rows import Row
 from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient, stop_rule
 
-NAN = float("nan")
 CELLS = 64  # at most so many on a side of a mask's picture
 GREY = "#7a7a7a"  # seen on white and on black
 LEGEND = (
@@ -37,8 +36,6 @@ LEGEND = (
 class Yardstick:
     """What to watch at the checks: the value that a rule compares with epsilon, or else a distance.
 
-    Source: ours.
-
     Args:
         column: of the rows.
         name: in words.
@@ -49,19 +46,17 @@ class Yardstick:
     column: str
     name: str
     relative: bool = False
-    epsilon: float = NAN
+    epsilon: float = math.nan
 
     def __call__(self, row: Row) -> float:
         """Return the value at a check; NaN if there is none."""
         unit = row.reference_norm if self.relative else 1.0
-        return getattr(row, self.column) / unit if unit else NAN
+        return getattr(row, self.column) / unit if unit else math.nan
 
 
 @dataclass(frozen=True)
 class Level:
     """What one level of a run left behind.
-
-    Source: `record`.
 
     Args:
         rows: its checks, oldest first.
@@ -137,11 +132,11 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
         trainer: of that config; it tells the budgets.
         yardstick: of that config.
     """
-    states, looks = list[State](), list[tuple[Row, Measured]]()
-    for _ in run(config, keep=states.append, look=lambda *seen: looks.append(seen)):
+    states, checks = list[State](), list[tuple[Row, Measured]]()
+    for _ in run(config, keep=states.append, look=lambda *seen: checks.append(seen)):
         pass
     levels = []
-    by_level = groupby(looks, key=lambda seen: seen[0].level)
+    by_level = groupby(checks, key=lambda seen: seen[0].level)
     for (now, after), (_, group) in zip(pairwise(states), by_level, strict=True):
         rows, measured = zip(*group, strict=True)
         is_last, budget = after.finished, trainer.budget(now.start.level, after.finished)
@@ -198,8 +193,6 @@ def yardstick_of(config: Config) -> Yardstick:
 def mask_image(mask: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     """Return a mask as a picture of at most 64 × 64 cells: the fraction of weights kept in each.
 
-    Source: ours.
-
     Args:
         mask: boolean, (unit, input, ...).
         shape: (channel, height, width) of the images that come in, for a first layer: a linear one
@@ -228,8 +221,6 @@ def mask_image(mask: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
 
 def tell(level: Level, yardstick: Yardstick) -> str:
     """Say what happened in a level.
-
-    Source: its last row.
 
     Args:
         level: of a run.

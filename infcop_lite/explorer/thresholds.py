@@ -150,8 +150,6 @@ def draw_levels(
 ) -> None:
     """Draw the distance within each level of one run, epoch after epoch, and where it stopped.
 
-    Source: ours.
-
     Args:
         run: level, epoch, distance of every check, in order.
         epsilon: the tolerance; a level that ends below it, but for the last, has a filled mark.

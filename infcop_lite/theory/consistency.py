@@ -149,8 +149,6 @@ def disagreement_bound(logits: Tensor, distance: float) -> float:
 def covariance(a: Tensor, b: Tensor) -> Tensor:
     """Return the covariance matrix of two layers over the samples, divided by their number.
 
-    Source: classical.
-
     Args:
         a: (sample, unit_a).
         b: (sample, unit_b), the same samples.

@@ -182,13 +182,13 @@ def gap_interval(gradient_norm: Tensor, smoothness: float, pl: float) -> tuple[T
 
 
 def rate_tolerance(reference_norm: Tensor, epsilon: float) -> Tensor:
-    """Return how far the rates of decrease of two gradient flows within epsilon can lie apart.
+    """Return how far the rates of decrease can lie apart, of gradient profiles within epsilon.
 
     Source: (T4.3); epsilon * (2 * reference_norm + epsilon).
 
     Args:
-        reference_norm: norm of the reference flow, over everything that is trained.
-        epsilon: tolerance on the distance of the flows, >= 0.
+        reference_norm: norm of the reference profile, over everything that is trained.
+        epsilon: tolerance on the distance of the profiles, >= 0.
 
     Raises:
         ValueError: a negative norm or tolerance.
@@ -204,13 +204,13 @@ def rate_tolerance(reference_norm: Tensor, epsilon: float) -> Tensor:
 def consistency_interval(
     reference_norm: Tensor, epsilon: float, smoothness: float, pl: float
 ) -> tuple[Tensor, Tensor]:
-    """Return where the loss lies above its infimum in the mask if the gradient flow is consistent.
+    """Return where the loss lies above its infimum in the mask if gradient profiles are consistent.
 
     Source: (T4.3); a positive lower end certifies that the loss can still be improved.
 
     Args:
-        reference_norm: norm of the reference flow, over everything that is trained, >= 0.
-        epsilon: tolerance on the distance of the flows, >= 0.
+        reference_norm: norm of the reference profile, over everything that is trained, >= 0.
+        epsilon: tolerance on the distance of the profiles, >= 0.
         smoothness, pl: as for `gap_interval`, of the network that is judged.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The cost model of early stopping: what a run costs, how often to look, when a rule fires."""
+"""The cost model of early stopping: what a run costs, how often to check, when a rule fires."""
 
 import math
 from collections.abc import Sequence
