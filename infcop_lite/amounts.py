@@ -38,15 +38,24 @@ def pq_index(weights: Tensor, p: float, q: float) -> float:
     >>> pq_index(torch.tensor([1.0, 0.0, 0.0, 0.0]), 1, 2)
     0.5
     """
+    _check_orders(p, q)
+    w = _magnitudes(weights)
+    w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
+    log_p, log_q = (math.log(w.pow(s).sum().item() / len(w)) / s for s in (p, q))  # of power means
+    return max(0.0, -math.expm1(log_p - log_q))
+
+
+def _magnitudes(weights: Tensor) -> Tensor:
+    """Return the absolute values in double precision, some of them and not all zero."""
+    w = weights.detach().flatten().to(torch.float64).abs()
+    if len(w) == 0 or not torch.isfinite(w).all() or not w.any():
+        raise ValueError("the PQ index needs finite weights that are not all zero")
+    return w
+
+
+def _check_orders(p: float, q: float) -> None:
     if not (0 < p < q < math.inf):
         raise ValueError(f"the PQ index needs 0 < p < q, not p={p}, q={q}")
-    w = weights.detach().flatten().to(torch.float64).abs()
-    d = len(w)
-    if d == 0 or not torch.isfinite(w).all() or not w.any():
-        raise ValueError("the PQ index needs finite weights that are not all zero")
-    w = w / w.max()  # the index does not depend on scale; this keeps the powers in range
-    log_p, log_q = (math.log(w.pow(s).sum().item() / d) / s for s in (p, q))  # of power means
-    return max(0.0, -math.expm1(log_p - log_q))
 
 
 def sap_fraction(

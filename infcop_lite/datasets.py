@@ -142,30 +142,25 @@ def _idx(folder: Path, files: Files) -> Raw:
 
 def _cifar(folder: Path, files: Files, num_labels: int = 1) -> Raw:
     """Read batches of samples, the last for testing: labels, coarse to fine, then pixels."""
+
+    def parts(content: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        samples = content.reshape(-1, num_labels + 3 * 32 * 32)
+        return samples[:, num_labels:].reshape(-1, 3, 32, 32), samples[:, num_labels - 1]
+
     *train, test = _verified(folder, files)
-    samples = np.concatenate(train).reshape(-1, num_labels + 3 * 32 * 32)
-    test_samples = test.reshape(-1, num_labels + 3 * 32 * 32)
-    return Raw(
-        samples[:, num_labels:].reshape(-1, 3, 32, 32),
-        samples[:, num_labels - 1],
-        test_samples[:, num_labels:].reshape(-1, 3, 32, 32),
-        test_samples[:, num_labels - 1],
-    )
+    return Raw(*parts(np.concatenate(train)), *parts(test))
 
 
 def _cifar10_pickles(folder: Path, _: Files) -> Raw:
     """Read the pickles through torchvision, which opens none without its official md5."""
     from torchvision.datasets import CIFAR10
 
+    def parts(split: CIFAR10) -> tuple[Any, Any]:
+        return split.data.transpose(0, 3, 1, 2), np.array(split.targets)
+
     md5s = dict([*CIFAR10.train_list, *CIFAR10.test_list, ("batches.meta", CIFAR10.meta["md5"])])
     _verified(folder / CIFAR10.base_folder, md5s)
-    train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)
-    return Raw(
-        train.data.transpose(0, 3, 1, 2),
-        np.array(train.targets),
-        test.data.transpose(0, 3, 1, 2),
-        np.array(test.targets),
-    )
+    return Raw(*parts(CIFAR10(folder, train=True)), *parts(CIFAR10(folder, train=False)))
 
 
 def _digits(*_: object) -> Raw:
@@ -173,13 +168,9 @@ def _digits(*_: object) -> Raw:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
+    images, labels = load_digits(return_X_y=True)
     images, test_images, labels, test_labels = train_test_split(
-        digits.images[:, None],
-        digits.target,
-        test_size=360,
-        stratify=digits.target,
-        random_state=0,
+        images.reshape(-1, 1, 8, 8), labels, test_size=360, stratify=labels, random_state=0
     )
     return Raw(images, labels, test_images, test_labels)
 

@@ -4,6 +4,7 @@ import html
 import math
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -139,35 +140,24 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
     by_level = groupby(checks, key=lambda seen: seen[0].level)
     for (now, after), (_, group) in zip(pairwise(states), by_level, strict=True):
         rows, measured = zip(*group, strict=True)
-        is_last, budget = after.finished, trainer.budget(now.start.level, after.finished)
-        used_up = round(rows[-1].epoch * trainer.steps_per_epoch) >= budget
-        within = yardstick(rows[-1]) < yardstick.epsilon
+        budget = trainer.budget(now.start.level, after.finished) / trainer.steps_per_epoch
+        used_up, within = rows[-1].epoch >= budget, yardstick(rows[-1]) < yardstick.epsilon
         is_dense = config.reference == "trained" or config.dense_epochs > 0
-        if is_last or (now.start.level == 0 and is_dense):
-            decision = f"no rule decides in {'the last' if is_last else 'a reference'} level"
+        if after.finished or (now.start.level == 0 and is_dense):
+            decision = f"no rule decides in {'the last' if after.finished else 'a reference'} level"
         elif used_up:
             decision = "stops, its budget used up too" if within else "budget used up"
         elif within or math.isnan(yardstick.epsilon):
             decision = "stops"
         else:
             decision = "another rule stops it"
-        if not is_last:
+        if not after.finished:
             pruned = 1 - density(after.start.masks) / density(now.start.masks)
             decision += f"; {pruned:.2f} of what is left is pruned next"
         flow, found = next(iter(measured[-1].flows.items()), ("", Tensor()))
         held = now.references.get(config.reference, Measured()).flows.get(flow, Tensor())
-        levels.append(
-            Level(
-                rows=list(rows),
-                masks=now.start.masks,
-                flow=flow,
-                now=found.tolist(),
-                reference=held.tolist(),
-                budget=budget / trainer.steps_per_epoch,
-                decision=decision,
-                stops=not used_up,
-            )
-        )
+        masks, at_end, before = now.start.masks, found.tolist(), held.tolist()
+        levels.append(Level([*rows], masks, flow, at_end, before, budget, decision, not used_up))
     return levels
 
 
@@ -310,18 +300,10 @@ def _table(levels: list[Level], yardstick: Yardstick) -> pd.DataFrame:
     for level in levels:
         last = level.rows[-1]
         layers = [f"{_short(k)} {density({k: mask}):.3f}" for k, mask in level.masks.items()]
-        rows.append(
-            {
-                "level": last.level,
-                "density": last.density,
-                "epochs": last.epoch,
-                yardstick.name: yardstick(last),
-                "ε": yardstick.epsilon,
-                "decision": level.decision,
-                "test accuracy": last.test_accuracy,
-                "flow": ", ".join(f"{x:.3g}" for x in level.now),
-                "reference": ", ".join(f"{x:.3g}" for x in level.reference),
-                "density of layers": ", ".join(layers),
-            }
-        )
+        row: dict[str, Any] = {"level": last.level, "density": last.density, "epochs": last.epoch}
+        row |= {yardstick.name: yardstick(last), "ε": yardstick.epsilon}
+        row |= {"decision": level.decision, "test accuracy": last.test_accuracy}
+        for name, flow in (("flow", level.now), ("reference", level.reference)):
+            row[name] = ", ".join(f"{x:.3g}" for x in flow)
+        rows.append(row | {"density of layers": ", ".join(layers)})
     return pd.DataFrame(rows)

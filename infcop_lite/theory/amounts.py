@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..amounts import pq_index, sap_fraction
+from ..amounts import _check_orders, _magnitudes, pq_index, sap_fraction
 
 _SEARCH_LIMIT = 2**22
 
@@ -353,18 +353,6 @@ def _removed_mass(weights: Tensor, s: float) -> Tensor:
     w = _magnitudes(weights)
     mass = (w / w.max()).pow(s).sort().values.cumsum(0).flip(0)
     return torch.cat([mass, mass.new_zeros(1)])
-
-
-def _magnitudes(weights: Tensor) -> Tensor:
-    w = weights.detach().flatten().to(torch.float64).abs()
-    if len(w) == 0 or not torch.isfinite(w).all() or not w.any():
-        raise ValueError("weights must be finite and not all zero")
-    return w
-
-
-def _check_orders(p: float, q: float) -> None:
-    if not (0 < p < q < math.inf):
-        raise ValueError(f"norm orders need 0 < p < q, not p={p}, q={q}")
 
 
 def _check_eta(eta: float) -> None:
