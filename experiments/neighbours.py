@@ -150,22 +150,32 @@ def gradual(config: Config, cycles: int) -> Trial:
 
 
 def filter_masks(trainer: Trainer, share: float) -> Masks:
-    """Keep that share of each layer's filters (units), the largest in L1 norm, and who hears them.
+    """Keep that share of each layer's filters (units), the largest in L1 norm, and their inputs.
 
-    The outputs of the last layer, the classes, all stay.
+    A weight stays if its filter stays and the input channel that it reads stays, too. The outputs
+    of the last layer, the classes, all stay.
+
+    >>> from types import SimpleNamespace
+    >>> model = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.Linear(2, 1))
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[3.0], [-5.0]]))  # the second is larger
+    >>> masks = {name: torch.ones_like(w).bool() for name, w in prunable(model).items()}
+    >>> filter_masks(SimpleNamespace(model=model, masks=masks), 0.5)
+    {'0.weight': tensor([[False], [ True]]), '1.weight': tensor([[False,  True]])}
     """
     weights, masks = prunable(trainer.model), Masks()
     first = next(iter(weights.values()))
-    heard = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
+    inputs = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
     for name, weight in weights.items():
-        number = len(weight) if len(masks) == len(weights) - 1 else round(share * len(weight))
+        is_last = len(masks) == len(weights) - 1
+        number = len(weight) if is_last else round(share * len(weight))
         norms = (weight.detach() * trainer.masks[name]).abs().flatten(1).sum(1)
         kept = torch.zeros_like(norms, dtype=torch.bool)
         kept[norms.argsort(descending=True, stable=True)[: max(1, number)]] = True
-        heard = heard.repeat_interleave(weight.shape[1] // len(heard))  # where maps are flattened
-        both = kept[:, None] & heard
+        # a map that is flattened feeds as many inputs as it has pixels
+        inputs = inputs.repeat_interleave(weight.shape[1] // len(inputs))
+        both = kept[:, None] & inputs
         masks[name] = both.reshape(*both.shape, *[1] * (weight.dim() - 2)).expand_as(weight).clone()
-        heard = kept
+        inputs = kept
     return masks
 
 
