@@ -51,7 +51,7 @@ class Dataset:
 
 
 def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.float32) -> Split:
-    """Return tensors of your own as a split, after looking at them.
+    """Return tensors of your own as a split, after checking them.
 
     Source: what a classifier with cross-entropy can be trained on.
 

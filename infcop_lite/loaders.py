@@ -21,7 +21,7 @@ SHIFT = 2  # pixels
 def in_memory(
     part: Any, adapter: Adapter | None = None, dtype: torch.dtype = torch.float32
 ) -> Split:
-    """Return data of any of the usual kinds as a split in memory, after looking at them.
+    """Return data of any of the usual kinds as a split in memory, after checking them.
 
     Args:
         part: a split, a pair (inputs, targets) of tensors, a DataLoader, or a map-style Dataset,
