@@ -24,7 +24,7 @@ def cell(name):
 
 def chapter_settings():
     """What the chapter passes to `prune`: published, and what each variant changes."""
-    statements = ast.parse(cell("ci-published")).body
+    statements = ast.parse(cell("published")).body
     return {statement.targets[0].id: ast.literal_eval(statement.value) for statement in statements}
 
 
@@ -60,13 +60,13 @@ def test_the_settings_are_those_of_the_published_long_runs():
 
 
 def test_only_the_paper_profile_fetches_anything():
-    _, branch, _ = ast.parse(cell("ci-paper")).body
+    _, branch, _ = ast.parse(cell("paper-runs")).body
     assert ast.unparse(branch.test) == "profile == 'paper'"
     assert not branch.orelse
     cells = nbformat.read(CHAPTER, as_version=4).cells
     sources = [cell.source for cell in cells if cell.cell_type == "code"]
     fetching = [source for source in sources if "weights=" in source or "download(" in source]
-    assert fetching == [cell("ci-paper")]
+    assert fetching == [cell("paper-runs")]
 
 
 @pytest.mark.parametrize(("name", "variant"), [("vgg16", "information"), ("resnet18", "gradient")])
