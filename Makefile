@@ -3,8 +3,13 @@ PYTHON  ?= python3
 PROFILE ?= ci
 BIN     := .venv/bin
 
+# Under 60 s of processor time together; what is slower belongs to `check`.
+QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_config.py tests/test_masks.py \
+         $(addprefix tests/test_loop.py::test_,a_rule_of_ones_own_decides a_run_yields_its_rows_as_it_goes \
+         a_mask_never_gives_a_weight_back a_level_of_known_length_has_its_whole_schedule_in_it)
+
 .DEFAULT_GOAL := help
-.PHONY: help book slides assignments zip test check results gather bench address colab-check dist clean lint
+.PHONY: help book slides assignments zip test check quick soak results gather bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +29,9 @@ assignments: .venv/.installed  ## to hand out, to look up, to grade with otter o
 
 test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
 	$(BIN)/python -m pytest --numprocesses 2
+
+quick: .venv/.installed lint  ## the plan of the house, rules, masks, the loop on toys, every example: a minute of processor
+	$(BIN)/python -m pytest -q $(QUICK)
 
 check: .venv/.installed lint  ## style, types and the fast tests: before every commit
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2
