@@ -129,6 +129,9 @@ def disagreement_bound(logits: Tensor, distance: float) -> float:
         logits: (sample, class) of one of the two networks.
         distance: `rms_distance` of the logits of the two, >= 0.
 
+    Returns:
+        A fraction in [0, 1].
+
     Raises:
         ValueError: as for `margins`, or a negative distance.
 

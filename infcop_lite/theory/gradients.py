@@ -2,8 +2,7 @@
 
 A loss is a function without arguments, as `loss_of` makes it, or a lambda that adds a penalty: it
 decides the data and reads the model's present parameters. Gradients are a dict from parameter name
-to tensor. ``masks`` are the survivors, None keeps every weight; those that do not fit the model are
-a ValueError.
+to tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -71,12 +70,14 @@ def masked_gradients(model: nn.Module, loss: Loss, masks: Masks | None = None) -
 
     Args:
         model: the network; its ``.grad`` are left as found.
+        loss: a scalar, computed from the model's present parameters.
+        masks: survivors; None keeps every weight.
 
     Returns:
         Parameter name -> tensor of the parameter's shape.
 
     Raises:
-        ValueError: no trained parameter.
+        ValueError: masks that do not fit the model, or no trained parameter.
 
     >>> model = nn.Linear(2, 1, bias=False); half = {"weight": torch.tensor([[True, False]])}
     >>> masked_gradients(model, lambda: model(torch.tensor([[3.0, 4.0]])).sum(), half)["weight"]
@@ -112,15 +113,17 @@ def follow_gradient(
 
     Args:
         model: the network, changed in place; masks are applied first.
+        loss: a scalar, computed from the model's present parameters.
         step: length of one step in time, > 0.
         num_steps: number of steps, >= 1.
+        masks: survivors; None keeps every weight.
 
     Returns:
         (step + 1,) losses and (step + 1, parameter) energies, the squared norms of the masked
         gradients in the order of ``model.named_parameters()``, both with the starting point.
 
     Raises:
-        ValueError: a step or a number of steps that is not positive.
+        ValueError: masks that do not fit, a step or a number of steps that is not positive.
 
     >>> model = nn.Linear(1, 1, bias=False); _ = model.weight.data.fill_(1.0)
     >>> losses, energies = follow_gradient(model, lambda: model.weight.square().sum() / 2, 0.1, 50)
@@ -261,12 +264,13 @@ def tangent_kernel(model: nn.Module, inputs: Tensor, masks: Masks | None = None)
     Args:
         model: the network, in the mode that counts; it should satisfy its masks.
         inputs: (sample, ...); few, since the kernel is dense.
+        masks: survivors; None keeps every weight.
 
     Returns:
         (sample * output, sample * output), symmetric.
 
     Raises:
-        ValueError: no trained parameter.
+        ValueError: masks that do not fit the model, or no trained parameter.
 
     >>> tangent_kernel(nn.Linear(2, 1, bias=False), torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
     tensor([[5., 2.],

@@ -53,6 +53,9 @@ def output_error(weight: Tensor, other: Tensor, second_moment: Tensor) -> float:
         weight, other: (unit, input).
         second_moment: (input, input), symmetric.
 
+    Returns:
+        A number >= 0.
+
     Raises:
         ValueError: shapes that do not fit.
 
