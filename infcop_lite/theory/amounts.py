@@ -1,8 +1,6 @@
 """How much to prune: the effective number of weights behind SAP, its bound and its guarantee.
 
-All of it is about one vector of weights, in double precision; signs and order never matter. In
-every function ``weights`` are (weight,), finite and not all zero, and ``p``, ``q`` norm orders,
-0 < p < q; anything else is a ValueError.
+All of it is about one vector of weights, in double precision; signs and order never matter.
 """
 
 import math
@@ -24,6 +22,7 @@ def effective_number(weights: Tensor, p: float, q: float) -> float:
 
     Args:
         weights: (weight,), finite, not all zero; zeros do not count.
+        p, q: norm orders, 0 < p < q.
 
     Returns:
         A number from 1 to the number of non-zero weights.
@@ -47,6 +46,8 @@ def retained_bound(weights: Tensor, p: float, q: float, eta: float = 0.0) -> flo
     Source: (T1.6); Diao et al. 2023, arXiv:2302.05601. N (1 + eta)^(-q/(q-p)); SAP rounds it up.
 
     Args:
+        weights: (weight,), finite, not all zero.
+        p, q: norm orders, 0 < p < q.
         eta: allowed ratio of removed to kept sum of ``|w|^p``, >= 0.
 
     Returns:
@@ -54,7 +55,7 @@ def retained_bound(weights: Tensor, p: float, q: float, eta: float = 0.0) -> flo
         `least_kept` for the size that is needed.
 
     Raises:
-        ValueError: a negative eta.
+        ValueError: a negative eta, or as for `effective_number`.
 
     >>> round(retained_bound(torch.tensor([4.0, 1.0, 1.0]), 1, 2, eta=1.0), 6)
     0.5
@@ -70,11 +71,12 @@ def least_kept(weights: Tensor, p: float, eta: float = 0.0) -> int:
     sum of ``|w|^p`` behind. No other set of r weights does better.
 
     Args:
+        weights: (weight,), finite, not all zero.
         p: order of the mass, > 0.
         eta: allowed ratio of removed to kept mass, >= 0.
 
     Raises:
-        ValueError: p or eta out of range.
+        ValueError: p or eta out of range, or as for `effective_number`.
 
     >>> least_kept(torch.tensor([4.0, 1.0, 1.0]), 1, eta=0.5)
     1
@@ -93,11 +95,12 @@ def discarded_share(weights: Tensor, kept: int, q: float) -> float:
     Source: (T1.8); the error of the best k-term approximation, to the power q.
 
     Args:
+        weights: (weight,), finite, not all zero.
         kept: how many weights stay, from 0 to all of them.
         q: order of the mass, > 0; 2 is the energy.
 
     Raises:
-        ValueError: too many or too few kept, q out of range.
+        ValueError: too many or too few kept, q out of range, or as for `effective_number`.
 
     >>> discarded_share(torch.tensor([4.0, 1.0, -1.0]), 2, 1) * 6
     1.0
@@ -116,9 +119,15 @@ def stechkin_constant(p: float, q: float) -> float:
     Source: (T1.8); sharp Stechkin inequality, Foucart & Rauhut 2013, Theorem 2.5.
     ``c = (p/q)^(1/q) (1 - p/q)^(1/p - 1/q)``, ``|w - w_k|_q <= c k^(1/q - 1/p) |w|_p``.
 
+    Args:
+        p, q: norm orders, 0 < p < q.
+
     Returns:
         A number in (0, 1). Its q-th power is the share that SAP's count may discard; it depends
         on q / p alone and is 1/4 for both published pairs.
+
+    Raises:
+        ValueError: orders out of range.
 
     >>> round(stechkin_constant(1, 2) ** 2, 9), stechkin_constant(0.5, 1)
     (0.25, 0.25)
@@ -134,12 +143,13 @@ def stechkin_extremal(size: int, p: float, q: float) -> Tensor:
 
     Args:
         size: about the effective number of the weights to build, >= 1; larger is tighter.
+        p, q: norm orders, 0 < p < q.
 
     Returns:
         (weight,), the large one first.
 
     Raises:
-        ValueError: size below 1.
+        ValueError: size below 1, or orders out of range.
 
     >>> stechkin_extremal(2, 1, 2)
     tensor([2., 1., 1., 1., 1.], dtype=torch.float64)
@@ -161,9 +171,13 @@ def gates_threshold(others: Tensor, p: float, q: float) -> float:
 
     Args:
         others: (weight - 1,), the weights that stay fixed; finite, not all zero.
+        p, q: norm orders, 0 < p < q.
 
     Returns:
         A number between the smallest and the largest non-zero magnitude of the others.
+
+    Raises:
+        ValueError: as for `effective_number`.
 
     >>> round(gates_threshold(torch.tensor([3.0, 3.0]), 1, 2), 6)
     3.0
@@ -184,9 +198,10 @@ def transfer_slope(weights: Tensor, giver: int, taker: int, p: float, q: float) 
     Args:
         weights: (weight,), finite; the two that take part are positive.
         giver, taker: the indices i and j; mass flows from i to j.
+        p, q: norm orders, 0 < p < q.
 
     Raises:
-        ValueError: one of the two weights is not positive.
+        ValueError: one of the two weights is not positive, or as for `effective_number`.
 
     >>> transfer_slope(torch.tensor([10.0, 2.0, 1.0]), 1, 2, 2, 3) < 0
     True
@@ -247,12 +262,13 @@ def gaussian_share(density: float, p: float, q: float) -> float:
 
     Args:
         density: which fraction of the weights, the largest, is left, in (0, 1].
+        p, q: norm orders, 0 < p < q.
 
     Returns:
         A number in (0, 1); 1 minus it is the fraction that SAP removes next.
 
     Raises:
-        ValueError: a density outside (0, 1].
+        ValueError: a density outside (0, 1], or orders out of range.
 
     >>> round(gaussian_share(1.0, 1, 2), 6) == round(2 / math.pi, 6)
     True
@@ -277,12 +293,13 @@ def gaussian_densities(num_levels: int, p: float, q: float) -> list[float]:
 
     Args:
         num_levels: number of prunings, >= 0.
+        p, q: norm orders, 0 < p < q.
 
     Returns:
         num_levels + 1 densities, the first one 1.
 
     Raises:
-        ValueError: a negative number of levels.
+        ValueError: a negative number of levels, or orders out of range.
 
     >>> [round(density, 3) for density in gaussian_densities(2, 1, 2)]
     [1.0, 0.637, 0.523]
@@ -300,13 +317,15 @@ def untrained_fractions(weights: Tensor, p: float, q: float, num_levels: int) ->
     Source: (T1.9); Diao et al. 2023, arXiv:2302.05601, with eta = 0, gamma = 1, beta = 0.9.
 
     Args:
+        weights: (weight,), finite, not all zero.
+        p, q: norm orders, 0 < p < q.
         num_levels: number of prunings, >= 0.
 
     Returns:
         num_levels pruning fractions.
 
     Raises:
-        ValueError: a negative number of levels.
+        ValueError: a negative number of levels, or as for `effective_number`.
 
     >>> untrained_fractions(torch.tensor([1.0, 4.0, -4.0, 0.0]), 1, 2, num_levels=3)
     [0.25, 0.0, 0.0]

@@ -1,8 +1,7 @@
 """What consistent flows guarantee: bounds from flows to functions, from functions to losses.
 
 A tilde of the text is called *other* here: the pruned or retrained network, on the same inputs. A
-layer is a pair (weight, bias); statistics are those of the given samples, in float64. Tensors whose
-shapes do not fit are a ValueError.
+layer is a pair (weight, bias); statistics are those of the given samples, in float64.
 """
 
 import math
@@ -157,6 +156,9 @@ def covariance(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (unit_a, unit_b) in float64.
 
+    Raises:
+        ValueError: not matrices, or different numbers of samples.
+
     >>> covariance(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
     tensor([[1., 0.]], dtype=torch.float64)
     """
@@ -208,6 +210,9 @@ def linear_weight_bound(
     Returns:
         A bound on the operator norm of the difference; infinity if other_cov is singular.
 
+    Raises:
+        ValueError: different shapes.
+
     >>> eye = torch.eye(2)
     >>> linear_weight_bound(eye, eye, 3 * eye, eye, eye)
     2.0
@@ -235,6 +240,9 @@ def unroll(norms: Sequence[float], errors: Sequence[float]) -> float:
         norms: (layer,) Lipschitz constants of the reference's layers, first to last.
         errors: (layer,) local errors.
 
+    Raises:
+        ValueError: different numbers of layers.
+
     >>> unroll([5.0, 2.0, 3.0], [1.0, 1.0, 1.0])  # 2 * 3 + 3 + 1
     10.0
     """
@@ -254,6 +262,9 @@ def linear_map_bound(
     Args:
         weights, others: first to last, (unit_next, unit) each.
         errors: (layer,) bounds on the operator norms of the differences.
+
+    Raises:
+        ValueError: different numbers of layers.
 
     >>> linear_map_bound([torch.eye(1) * 2] * 2, [torch.eye(1)] * 2, [1.0, 1.0])
     3.0
@@ -277,6 +288,9 @@ class LayerGap(NamedTuple):
         bound: ``sqrt(delta |W - W~| + nu^2)``, an upper bound of it.
         strong: sqrt(delta^2 / mu + nu^2); infinity where the covariance is singular.
         norm: operator norm of the reference's weight.
+
+    >>> LayerGap(0.0, 3.0, 3.0, 3.0, 3.0, 1.0).nu
+    3.0
     """
 
     delta: float
@@ -295,6 +309,9 @@ def layer_gap(layer: Layer, other: Layer, a: Tensor, a_other: Tensor) -> LayerGa
     Args:
         layer, other: (weight, bias) in the two networks.
         a, a_other: (sample, unit), the inputs of the layer in the two networks.
+
+    Raises:
+        ValueError: layers or inputs of different shapes.
 
     >>> x = torch.tensor([[-1.0], [1.0]])
     >>> layer_gap((torch.eye(1) * 2, torch.zeros(1)), (torch.eye(1), torch.zeros(1)), x, x).bound
@@ -336,6 +353,9 @@ def network_gaps(
         inputs: (sample, unit), the same for both networks.
         activation: element-wise and 1-Lipschitz; applied after every layer but the last.
 
+    Raises:
+        ValueError: networks of different shapes.
+
     >>> layer = torch.eye(1), torch.zeros(1)
     >>> network_gaps([layer] * 2, [layer] * 2, torch.ones(3, 1))[1].bound
     0.0
@@ -359,6 +379,9 @@ def pruning_floor(weight: Tensor, mask: Tensor, cov: Tensor) -> float:
         mask: boolean, of the same shape, True = kept.
         cov: (unit, unit), the covariance of the inputs.
 
+    Raises:
+        ValueError: shapes that do not fit.
+
     >>> pruning_floor(torch.tensor([[3.0, 4.0]]), torch.tensor([[True, False]]), 2 * torch.eye(2))
     8.0
     """
@@ -381,6 +404,9 @@ def pruning_floor_bound(weight: Tensor, mask: Tensor, cov: Tensor) -> float:
 
     Args:
         weight, mask, cov: as for `pruning_floor`.
+
+    Raises:
+        ValueError: shapes that do not fit.
 
     >>> pruning_floor_bound(torch.tensor([[3., 4.]]), torch.tensor([[True, False]]), torch.eye(2))
     4.0
@@ -426,6 +452,9 @@ class DenseSparse(NamedTuple):
         mean: squared distance of the units' means.
         scale: squared distance of the units' standard deviations.
         shape: 2 sum s s~ (1 - r), what imperfect correlation adds.
+
+    >>> sum(DenseSparse(1.0, 2.0, 3.0))
+    6.0
     """
 
     mean: float
@@ -443,6 +472,9 @@ def dense_sparse(f: Tensor, other: Tensor) -> DenseSparse:
 
     Returns:
         Three numbers >= 0 whose sum is ``rms_distance(f, other) ** 2``.
+
+    Raises:
+        ValueError: different shapes.
 
     >>> f = torch.tensor([[-1.0], [1.0]])
     >>> dense_sparse(f, 2 * f + 3)
@@ -469,6 +501,9 @@ def unit_distance(f: Tensor, other: Tensor) -> float:
 
     Returns:
         A number in [0, 2].
+
+    Raises:
+        ValueError: different shapes.
 
     >>> f = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
     >>> unit_distance(f, torch.stack([f[:, 0], -f[:, 1]], 1))  # one unit kept, one reversed

@@ -2,9 +2,6 @@
 
 Equation functions take correlation matrices, or standardised units through activations. Everything
 is computed in float64; a dead unit has standardised output 0, and row and column 0 of every matrix.
-``activations`` are everywhere those of `mean_self_correlations`, which says what is refused. ``r``
-(unit, unit), ``p`` (unit, unit_next) and ``r_next`` (unit_next, unit_next) are the correlations
-within a layer, between it and the next, and within the next; finite, else a ValueError.
 """
 
 import math
@@ -41,9 +38,17 @@ def canonical_correlations(r: Tensor, p: Tensor, r_next: Tensor) -> Tensor:
 
     Source: (T2.1); Hotelling 1936. Correlations or covariances: the result is the same.
 
+    Args:
+        r: (unit, unit), correlation (or covariance) within the first layer.
+        p: (unit, unit_next), between the layers.
+        r_next: (unit_next, unit_next), within the second layer.
+
     Returns:
         (min(unit, unit_next),) in float64, descending, in [0, 1]. Directions without variance
         are left out (pseudo-inverse), and count 0.
+
+    Raises:
+        ValueError: shapes that do not fit, or entries that are not finite.
 
     >>> one = torch.ones(1, 1)
     >>> canonical_correlations(one, -0.6 * one, one)
@@ -153,8 +158,14 @@ def ceilings(activations: Mapping[str, Tensor]) -> Tensor:
 
     Source: (T2.3), derived here. ceiling = sqrt(R_bar R_bar').
 
+    Args:
+        activations: as for `mean_self_correlations`.
+
     Returns:
         (layer - 1,) in float64, in [0, 1].
+
+    Raises:
+        ValueError: as for `mean_self_correlations`.
 
     >>> f = torch.tensor([[1.0], [2.0], [3.0]])
     >>> ceilings({"a": f, "b": torch.cat([f, -f], 1), "c": f}).round(decimals=6)
@@ -169,8 +180,14 @@ def average_correlations(activations: Mapping[str, Tensor]) -> Tensor:
 
     Source: (T2.3): the mean connectivity divided by its ceiling.
 
+    Args:
+        activations: as for `mean_self_correlations`.
+
     Returns:
         (layer - 1,) in float64, in [-1, 1]; 0 where an average does not vary.
+
+    Raises:
+        ValueError: as for `mean_self_correlations`.
 
     >>> f = torch.tensor([[1.0], [2.0], [3.0]])
     >>> average_correlations({"a": f, "b": torch.cat([-f, 0 * f], 1)}).round(decimals=6)
@@ -190,8 +207,14 @@ def influence(activations: Mapping[str, Tensor]) -> Tensor:
 
     Source: (T2.5), the delta method. psi = a_bar b_bar - 1/2 (sum r_i z_i^2 + sum c_j z'_j^2).
 
+    Args:
+        activations: as for `mean_self_correlations`.
+
     Returns:
         (sample, layer - 1) in float64; columns have mean 0.
+
+    Raises:
+        ValueError: as for `mean_self_correlations`.
 
     >>> f = torch.tensor([[1.0], [2.0], [3.0]])
     >>> influence({"a": f, "b": f}).abs().max().item() < 1e-12  # no error at correlation 1
@@ -212,6 +235,9 @@ def standard_error(activations: Mapping[str, Tensor]) -> Tensor:
     Returns:
         (layer - 1,) in float64.
 
+    Raises:
+        ValueError: as for `mean_self_correlations`.
+
     >>> x = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))
     >>> standard_error({"a": x[:, :1], "b": x[:, 1:]}).round(decimals=2)  # 1 / sqrt(n)
     tensor([0.0100], dtype=torch.float64)
@@ -225,8 +251,16 @@ def gaussian_sigma(r: Tensor, p: Tensor, r_next: Tensor) -> float:
 
     Source: (T2.5), derived here with Isserlis 1918.
 
+    Args:
+        r: (unit, unit), correlations within the first layer.
+        p: (unit, unit_next), between the layers.
+        r_next: (unit_next, unit_next), within the second layer.
+
     Returns:
         A number >= 0; divide it by sqrt(n) for the standard error.
+
+    Raises:
+        ValueError: shapes that do not fit, or entries that are not finite.
 
     >>> one = torch.ones(1, 1)
     >>> round(gaussian_sigma(one, 0.6 * one, one), 6)  # 1 - 0.6^2
@@ -305,7 +339,8 @@ def noise_of_distance(
         same_probe: whether row k of both is the same sample.
 
     Raises:
-        ValueError: flows of different networks, or different numbers of samples on one probe.
+        ValueError: as for `mean_self_correlations`, or flows of different networks, or different
+            numbers of samples on one probe.
 
     >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     >>> net = {"a": x[:, :1], "b": x}
