@@ -36,6 +36,9 @@ quick: .venv/.installed lint  ## the plan of the house, rules, masks, the loop o
 check: .venv/.installed lint  ## style, types and the fast tests: before every commit
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2
 
+soak: .venv/.installed  ## weekly: two hundred kills, the book from nothing and compared; tests/soak.md says when it last passed
+	$(BIN)/python tools/soak.py
+
 lint: .venv/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -297,11 +297,15 @@ def kill_five_times(folder, seed):
     assert os.waitstatus_to_exitcode(os.waitpid(forked_run(folder), 0)[1]) == 0
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "seeds",
-    [range(4), pytest.param(range(4, 20), marks=pytest.mark.slow)],
-    ids=["20 kills", "80 more"],
+    [
+        range(2),
+        pytest.param(range(2, 8), marks=pytest.mark.slow),
+        pytest.param(range(8, 48), marks=[pytest.mark.slow, pytest.mark.soak]),
+    ],
+    ids=["10 kills", "30 more", "200 more"],
 )
 def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(seeds, tmp_path):
     words = f"-m infcop_lite run {LONGER} --out {tmp_path / 'whole'}".split()
