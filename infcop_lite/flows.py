@@ -5,6 +5,7 @@ and leave it exactly as they found it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -54,36 +55,39 @@ def collect_activations(
     if len(inputs) == 0:
         raise ValueError("a flow needs at least one input sample")
     _check_batch_size(batch_size)
-    batches: dict[str, list[Tensor]] = {}
-    calls: dict[str, int] = {}
+    size = min(batch_size, len(inputs))
+    seen: list[tuple[str, Tensor]] = []  # in one pass
 
-    def record(name: str, averaged: Callable[[Tensor], Tensor]) -> Callable[..., None]:
+    def keep(name: str, averaged: Callable[[Tensor], Tensor]) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            key = name if calls[name] == 1 else f"{name}:{calls[name]}"
             if len(output) != size:
                 raise ValueError(f"{name} gives {len(output)} outputs for {size} samples{HINT}")
-            batches.setdefault(key, []).append(averaged(output)[-fresh:])
+            seen.append((name, averaged(output)))
 
         return hook
 
+    batches: dict[str, list[Tensor]] = {}
     handles = []
     for name, module in model.named_modules():
         if any(part in SHORTCUTS for part in name.split(".")):
             continue
         if isinstance(module, nn.modules.conv._ConvNd):
-            handles.append(module.register_forward_hook(record(name, _mean_over_space)))
+            handles.append(module.register_forward_hook(keep(name, _mean_over_space)))
         elif isinstance(module, nn.Linear):
-            handles.append(module.register_forward_hook(record(name, _mean_over_tokens)))
-    size = min(batch_size, len(inputs))
+            handles.append(module.register_forward_hook(keep(name, _mean_over_tokens)))
     try:
         with evaluating(model), every_module_called(model):
             # Every pass has the same shape (the last one overlaps the one before): a different
             # shape may round differently, and a constant unit would then pass for a signal.
             for start in range(0, len(inputs), size):
-                calls.clear()
                 fresh = min(size, len(inputs) - start)
+                seen.clear()
                 model(inputs[start + fresh - size : start + fresh])
+                calls = Counter[str]()
+                for name, output in seen:
+                    calls[name] += 1
+                    key = name if calls[name] == 1 else f"{name}:{calls[name]}"
+                    batches.setdefault(key, []).append(output[-fresh:])
     finally:
         for handle in handles:
             handle.remove()
@@ -139,16 +143,18 @@ def _standardise(activation: Tensor) -> Tensor:
         raise ValueError(f"activations must be (sample, unit), not {tuple(activation.shape)}")
     if not activation.is_floating_point():
         raise ValueError(f"activations must be floating-point, not {activation.dtype}")
-    # (unit, sample) in memory: sums along contiguous rows are several times faster
-    f = activation.detach().T.to(torch.float64, memory_format=torch.contiguous_format)
+    # (unit, sample) in memory: sums along contiguous rows are several times faster; and written
+    # over in place, for fresh memory costs more than the arithmetic
+    f = torch.empty(activation.T.shape, dtype=torch.float64, device=activation.device)
+    f.copy_(activation.detach().T)
     mean = f.mean(1, keepdim=True)
     if not torch.isfinite(mean).all():  # one bad sample is enough
         raise ValueError("activations are NaN or infinite: the network has diverged")
-    centred = f - mean
-    sd = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / math.sqrt(len(activation))
+    f -= mean
+    sd = torch.linalg.vector_norm(f, dim=1, keepdim=True) / math.sqrt(len(activation))
     round_off = 4 * torch.finfo(activation.dtype).eps * torch.hypot(mean, sd)
-    scale = torch.where(sd > round_off, 1 / sd.clamp_min(torch.finfo(f.dtype).tiny), 0.0)
-    return (centred * scale).T
+    f *= torch.where(sd > round_off, 1 / sd.clamp_min(torch.finfo(f.dtype).tiny), 0.0)
+    return f.T
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -319,7 +325,7 @@ def gradient_flow(
         for w, needed in requires_grad.items():
             w.requires_grad_(needed)
     if masks is not None:
-        totals = [total[masks[name]] for name, total in zip(weights, totals, strict=True)]
+        totals = [total * masks[name] for name, total in zip(weights, totals, strict=True)]
     flow = torch.stack([total.to(torch.float64).norm() for total in totals])
     if not torch.isfinite(flow).all():
         raise ValueError("gradients are NaN or infinite: the network has diverged")
