@@ -145,6 +145,7 @@ ALIKE = {
     "last_schedule": "linear",
     "spacing": "doubling",
     "probe_size": 1000,
+    "gradient_probe": 1000,
     "warmup_epochs": 2,
     "levels": 40,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .config import ANNEAL, OBJECTS, Config
 
-#: Fields that the first release did not have.
+#: Fields that the first release did not have, and whose default is what it did.
 NEW = (
     "score",
     "dense",
@@ -26,8 +26,8 @@ def identity(config: Config) -> dict[str, Any]:
     """Return all that decides a run as JSON values: what tells the folder of one run from another.
 
     A function of one's own stands there by its name, another object by its ``repr``. Settings that
-    the first release did not have are left out at their defaults, so that its folders are still the
-    same runs.
+    the first release did not have are left out where they say what it did, so that its folders are
+    still the same runs.
 
     Args:
         config: of the run.
@@ -52,7 +52,10 @@ def identity(config: Config) -> dict[str, Any]:
     if pair in schedules:
         found["anneal"] = schedules[pair]
         del found["level_schedule"], found["last_schedule"]
-    new = {k: v for k, v in found.items() if k not in NEW or v != getattr(Config, k)}
+    old = {name for name in NEW if found[name] == getattr(Config, name)}
+    if config.gradient_probe >= config.probe_size:  # the whole probe, as it was
+        old.add("gradient_probe")
+    new = {k: v for k, v in found.items() if k not in old}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in new.items()}
 
 

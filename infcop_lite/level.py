@@ -88,8 +88,8 @@ class Trainer:
         self.loss = math.inf
         self.level, self.drawn = 0, dict[float, Masks]()
         self._dense: Callable[[int], float] | None = None
-        probe = self._generator(0, "probe")
-        self.monitor = Monitor(self.model, self.train, self.validation, config.probe_size, probe)
+        sizes, generator = (config.probe_size, config.gradient_probe), self._generator(0, "probe")
+        self.monitor = Monitor(self.model, self.train, self.validation, *sizes, generator)
 
     @classmethod
     def of(

@@ -94,6 +94,8 @@ class Monitor:
         train: the probe is drawn from it.
         validation: for the accuracy.
         probe_size: how many training samples make the probe; all of them if there are fewer.
+        gradient_probe: the gradient is measured on the first so many of these; on all if there are
+            fewer. See `Config` for what that costs.
         generator: draws the probe.
 
     Note:
@@ -106,12 +108,14 @@ class Monitor:
         train: Split,
         validation: Split,
         probe_size: int,
+        gradient_probe: int,
         generator: torch.Generator,
     ) -> None:
         self.model, self.validation = model, validation
         chosen = torch.randperm(len(train), generator=generator)[:probe_size]
         chosen = chosen.to(train.inputs.device)
-        self.probe = train.inputs[chosen], train.targets[chosen]
+        inputs, targets = self.probe = train.inputs[chosen], train.targets[chosen]
+        self.gradient_probe = inputs[:gradient_probe], targets[:gradient_probe]
 
     def measure(
         self,
@@ -185,7 +189,7 @@ class Monitor:
         if name == "information":
             return information_flow(collect_activations(self.model, self.probe[0]))
         if name == "gradient":
-            return gradient_flow(self.model, *self.probe, masks)
+            return gradient_flow(self.model, *self.gradient_probe, masks)
         raise ValueError(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
 
 

@@ -52,6 +52,7 @@ class Recorder:
         self.drawn: dict[int, Masks] = {}  # a row of the watched rule in this level -> next mask
         made_with = resources(trainer.config.device, trainer.config.threads)
         made_with |= {"torch": torch.__version__, "commit": commit()}
+        made_with["gradient_probe"] = len(trainer.monitor.gradient_probe[0])
         #: Columns that all rows of a rule have in common.
         self.about: dict[str, dict[str, Any]] = {
             name: {"rule": name, **describe(c), **made_with} for name, c in configs.items()

@@ -42,6 +42,7 @@ class Row:
             flow to that of the warm-up snapshot, or of the trained dense network, in units of the
             norm of that.
         gradient_norm: of the surviving weights.
+        gradient_probe: training images on which the gradient is measured, where it is.
         mask_distance: how much the next mask has changed; see `Config.spacing`.
         to_end: distance of the next mask to that after the whole budget; of what is watched.
         overlap: fraction of the watched rule's final weights that this network still has.
@@ -79,6 +80,7 @@ class Row:
     gradient_warmup: float = NAN
     gradient_trained: float = NAN
     gradient_norm: float
+    gradient_probe: int = 0
     mask_distance: float
     to_end: float = NAN
     overlap: float = NAN

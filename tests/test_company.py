@@ -75,6 +75,7 @@ CHANGES = {
     "check_steps": {"check_steps": 1},
     "spacing": {"spacing": "doubling", "check_steps": 1},
     "probe_size": {"probe_size": 20},
+    "gradient_probe": {"gradient_probe": 30},
     "optimizer": {"optimizer": "adam", "lr": 0.002},
     "batch_size": {"batch_size": 32},
     "lr": {"lr": 0.1},

@@ -21,6 +21,7 @@ from infcop_lite.stopping import (
 
 NAMES = [f.name for f in fields(Config)]
 WHOLE = ["subset", "patience", "levels", "check_steps", "probe_size", "batch_size", "seed"]
+WHOLE += ["gradient_probe"]
 WHOLE += ["threads"]
 REAL = ["fraction", "p", "q", "eta", "gamma", "beta", "epsilon", "epochs", "warmup_epochs"]
 REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
@@ -53,6 +54,7 @@ RANGES = {
     "final_density": ([TINY, BELOW_ONE], [0.0, 1.0, -0.1]),
     "check_steps": ([1, 10**6], [0, -1]),
     "probe_size": ([2, 10**9], [1, 0, -1]),
+    "gradient_probe": ([1, 10**9], [0, -1]),
     "batch_size": ([1, 10**9], [0, -1]),
     "lr": ([TINY, 1e300], [0.0, -1.0]),
     "momentum": ([0.0, BELOW_ONE], [1.0, -TINY, 2.0]),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tables
 
-from infcop_lite import evidence, records
+from infcop_lite import evidence, records, results
 from infcop_lite.config import Config
 from infcop_lite.identity import identity
 from infcop_lite.rows import SECONDS
@@ -129,6 +129,21 @@ def test_a_folder_begun_on_a_gpu_may_be_completed_here_and_its_rows_say_so(folde
     where = rows.groupby("rule")["device"].unique().str.join("+").to_dict()
     assert where == {"k = 0": "NVIDIA H200", "full": "cpu", "accuracy": "cpu"}
     assert records.read(folder)[1]["config"] == settings
+
+
+def test_every_committed_run_is_what_the_script_would_make_now():
+    """Whatever options have come since: none is run again, and none is taken for another."""
+    lines = (gather.RESULTS / results.PROVENANCE).read_text("utf-8").splitlines()
+    held = {line["run"]: line["record"]["config"] for line in map(json.loads, lines)}
+    compared = 0
+    for table, families in tables.TABLES.items():
+        for family, wanted in families.items():
+            for name, seed in ((f"{table}/{family}-{seed}", seed) for seed in wanted.seeds):
+                if name in held:
+                    configs = tables.configs_of(table, family, seed, held[name]["device"])
+                    assert identity(configs[tables.FULL]) == held[name], name
+                    compared += 1
+    assert compared > 80
 
 
 def test_every_table_can_be_configured():
