@@ -70,7 +70,8 @@ def run(name: str) -> None:
     model = build()
     started = time.process_time()
     pruned = prune(
-        model, splits.train, splits.validation, test, folder=KEPT / name, progress=True, **options
+        *(model, splits.train, splits.validation, test),
+        **options | {"monitor": True, "folder": KEPT / name, "progress": True},
     )
     seconds = time.process_time() - started
     print(pruned.summary())

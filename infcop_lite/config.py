@@ -146,7 +146,9 @@ class Config:
     gradient_probe: int = option(
         250, "the first so many of them, at most, for the gradient flow", above=0
     )
-    monitor: bool = option(True, "record the flow distance even if the rule does not read it")
+    monitor: bool = option(
+        False, "record the distance of the information flow though the rule reads no flow"
+    )
     optimizer: str = option("sgd", "optimiser", choices=OPTIMIZERS)
     batch_size: int = option(128, "images per step", above=0)
     lr: float = option(0.05, "learning rate, the largest of its schedule", above=0)

@@ -28,8 +28,8 @@ RULES = {
     "information": {"stop": "information", "epsilon": 0.3},
     "trained": {"stop": "gradient", "epsilon": 0.9, "reference": "trained"},
     "mask": {"stop": "mask", "epsilon": 0.1, "patience": 1},
-    "loss": {"stop": "loss"},
-    "any": {"stop": "information+accuracy", "epsilon": 0.2, "monitor": False},
+    "loss": {"stop": "loss", "monitor": True},
+    "any": {"stop": "information+accuracy", "epsilon": 0.2},
 }
 OF_THE_RULE = {"stop", "epsilon", "absolute", "patience", "reference", "monitor"}
 

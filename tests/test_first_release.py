@@ -199,7 +199,7 @@ def again_on_digits():
     then = json.loads(gzip.decompress(ROWS.read_bytes()))
 
     def config(*parts):
-        options = {"gradient_probe": 2000}  # its defaults
+        options = {"monitor": True, "gradient_probe": 2000}  # its defaults
         options |= {name: value for part in parts for name, value in part.items()}
         if "fixed" in options:
             options["stop"] = FixedEpochs(options.pop("fixed"))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from infcop_lite import Config, data, level, models, prune, run_imp
+from infcop_lite import Config, data, level, models, monitor, prune, run_imp
 from infcop_lite.amounts import sap_fraction
+from infcop_lite.flows import collect_activations, gradient_flow, information_flow
 from infcop_lite.masks import (
     density,
     full_masks,
@@ -165,7 +166,7 @@ def test_epsilon_is_recorded_only_for_rules_that_read_it(stop, reads):
 
 
 def test_accuracies_losses_and_seconds_are_in_their_ranges():
-    rows = rows_of()
+    rows = rows_of(monitor=True)
     for row in rows:
         assert 0 <= row.validation_accuracy <= 1
         assert row.train_loss > 0 or (row.epoch == 0 and math.isnan(row.train_loss))
@@ -558,8 +559,36 @@ def test_monitoring_does_not_disturb_the_training():
     assert not any(math.isnan(row.flow_distance) for row in rows)
 
 
+@pytest.mark.parametrize("stop", ["budget", "loss", "information", "gradient", "mask", "patience"])
+def test_nothing_is_measured_that_nobody_asked_for(stop, monkeypatch):
+    """A flow that its rule reads, and no other, at every check and of every reference."""
+    measured, original = [], monitor.Monitor.flow
+
+    def counted(self, name, masks):
+        measured.append(name)
+        return original(self, name, masks)
+
+    monkeypatch.setattr(monitor.Monitor, "flow", counted)
+    num_measured = 1 + len(rows_of(stop=stop, epsilon=0.5))  # the snapshot's, too
+    assert measured == [stop] * num_measured * (stop in ("information", "gradient"))
+
+
+def test_the_gradient_is_measured_on_the_first_images_of_the_probe_as_many_as_asked_for():
+    for size, used in ((30, 30), (100, 100), (10**6, 100)):
+        trainer = level.Trainer.of(Config(**{**FAST, "gradient_probe": size}))
+        inputs, targets = trainer.monitor.probe
+        assert len(inputs) == 100
+        expected = gradient_flow(trainer.model, inputs[:used], targets[:used])
+        assert torch.equal(trainer.monitor.flow("gradient", trainer.masks), expected)
+        everything = information_flow(collect_activations(trainer.model, inputs))
+        assert torch.equal(trainer.monitor.flow("information", trainer.masks), everything)
+        rows = list(run_imp(trainer.config))
+        assert {row.gradient_probe for row in rows} == {used}
+
+
 def test_the_reference_changes_distances_but_never_the_training():
-    warmup, trained = rows_of(epochs=3), rows_of(epochs=3, reference="trained")
+    options = {"epochs": 3, "monitor": True}
+    warmup, trained = rows_of(**options), rows_of(**options, reference="trained")
     assert told(warmup, *DISTANCES) == told(trained, *DISTANCES)
     assert [row.flow_distance for row in warmup] != [row.flow_distance for row in trained]
 
@@ -575,7 +604,7 @@ def test_the_rewind_point_is_the_snapshot_whatever_the_reference():
 
 
 def test_the_warm_up_reference_is_the_snapshot_itself():
-    rows = rows_of()
+    rows = rows_of(monitor=True)
     assert rows[0].flow_distance == 0.0
     assert rows[1].flow_distance > 0
 
@@ -640,8 +669,8 @@ def test_run_imp_is_prune_on_the_named_data_and_model():
     [
         ({"stop": "information", "epsilon": 1.0, "epochs": 4}, "information"),
         ({"stop": "gradient", "reference": "trained"}, "gradient"),
-        ({"stop": "budget", "reference": "trained"}, "information"),
-        ({"stop": "mask", "monitor": False}, None),
+        ({"stop": "budget", "reference": "trained", "monitor": True}, "information"),
+        ({"stop": "mask"}, None),
     ],
 )
 def test_whoever_looks_sees_every_check_and_the_flows_whose_distance_its_row_holds(options, flow):
@@ -822,13 +851,13 @@ def test_a_module_of_ones_own_can_be_pruned():
 
 
 def test_a_network_with_one_layer_can_be_pruned_without_a_flow():
-    _, masks, rows = pruned(seeded(lambda: nn.Linear(6, 3)), monitor=False, fraction=0.5)
+    _, masks, rows = pruned(seeded(lambda: nn.Linear(6, 3)), fraction=0.5)
     assert int(masks["weight"].sum()) == 18 - 9 - round(0.5 * 9)
     assert rows[-1].density == density(masks)
 
 
-def test_a_network_with_one_layer_can_be_pruned_with_the_defaults():
-    _, _, rows = pruned(seeded(lambda: nn.Linear(6, 3)), fraction=0.5)
+def test_a_network_with_one_layer_can_be_watched_though_it_has_no_flow():
+    _, _, rows = pruned(seeded(lambda: nn.Linear(6, 3)), monitor=True, fraction=0.5)
     assert math.isnan(rows[-1].flow_distance)
 
 

@@ -148,7 +148,8 @@ def test_a_network_of_the_usual_kinds_is_pruned_to_the_density_asked_for(name):
     model, (x, y) = seeded(make), (inputs(), torch.arange(8) % 3)
     before = fingerprint(model.state_dict())
     options = {**SMALL, "levels": 1, "epochs": 1, "warmup_epochs": 0, "batch_size": 8}
-    result, masks, rows = infcop_lite.prune(model, (x, y), (x, y), **options, lr=0.001)
+    options |= {"lr": 0.001, "monitor": True}
+    result, masks, rows = infcop_lite.prune(model, (x, y), (x, y), **options)
     weights = check_masks(result, masks)
     for key, mask in masks.items():
         assert int(mask.sum()) == mask.numel() - round(0.5 * mask.numel())
@@ -188,7 +189,7 @@ def test_tokens_before_samples_are_refused_where_the_flow_is_needed_and_else_not
     part = x, torch.arange(8) % 3
     with pytest.raises(ValueError, match=r"5 outputs for 8 samples.*batch_first=True"):
         prune(model, part, part, stop="information", **SMALL)
-    rows = prune(model, part, part, **SMALL).rows
+    rows = prune(model, part, part, monitor=True, **SMALL).rows
     assert all(math.isnan(row.flow_distance) for row in rows)
 
 
@@ -201,7 +202,7 @@ def test_a_network_whose_only_called_layer_is_its_head_can_be_pruned():
         def forward(self, x):
             return self.head(self.attention(x, x, x, need_weights=False)[0])
 
-    rows = prune(seeded(Bare), cloud(), cloud(20, seed=1), **SMALL).rows
+    rows = prune(seeded(Bare), cloud(), cloud(20, seed=1), monitor=True, **SMALL).rows
     assert rows[-1].density == pytest.approx(0.25, abs=0.01)
     assert math.isnan(rows[-1].flow_distance)
 
@@ -294,7 +295,7 @@ def test_tokens_before_samples_have_no_flow_whatever_their_number(tokens):
             return self.head(self.block(x.transpose(0, 1)).mean(0))
 
     part = torch.randn(40, tokens, 6, generator=generator()), torch.arange(40) % 3
-    rows = prune(seeded(First), part, part, **SMALL).rows
+    rows = prune(seeded(First), part, part, monitor=True, **SMALL).rows
     assert all(math.isnan(row.flow_distance) for row in rows)
 
 

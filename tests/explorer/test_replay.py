@@ -20,7 +20,7 @@ from infcop_lite.explorer.replay import CELLS, mask_image, replay
 from infcop_lite.masks import density
 from infcop_lite.stopping import AnyOf, FixedEpochs
 
-FAST = test_loop.FAST | {"fraction": 0.5, "check_steps": 5}
+FAST = test_loop.FAST | {"fraction": 0.5, "check_steps": 5, "monitor": True}
 LAYERS = ["fc1", "fc2", "fc3"]
 RULES = {
     "information": {"stop": "information", "epsilon": 0.5},
