@@ -107,12 +107,13 @@ def monitoring(bench: Bench, rounds: int) -> list[Row]:
     _, num_train, num_steps = NETWORKS[bench.name]
     model, train, masks = bench.model, bench.splits.train, full_masks(bench.model)
     probe = train.inputs[: CONFIG.probe_size], train.targets[: CONFIG.probe_size]
+    few = probe[0][: CONFIG.gradient_probe], probe[1][: CONFIG.gradient_probe]
     tenth = bench.splits.validation
     seconds = interleaved(
         {
             "steps": bench.stepper(),
             "information flow": lambda: information_flow(collect_activations(model, probe[0])),
-            "gradient flow": lambda: gradient_flow(model, *probe, masks),
+            "gradient flow": lambda: gradient_flow(model, *few, masks),
             "validation": lambda: evaluate(model, tenth.inputs, tenth.targets),
         },
         rounds,
@@ -121,20 +122,23 @@ def monitoring(bench: Bench, rounds: int) -> list[Row]:
     shares = {what: ratio(s, seconds["steps"]) / calls_per_epoch for what, s in seconds.items()}
     del shares["steps"]
     shares["validation"] *= num_train / 10 / len(tenth)
+    both: Row = {"network": bench.name, "what": "both flows / epoch", "wanted": "≤ 2 %"}
+    both["ratio"] = shares["information flow"] + shares["gradient flow"]
     before = tensor_bytes()
-    kept = information_flow(collect_activations(model, probe[0])), gradient_flow(model, *probe)
+    kept = information_flow(collect_activations(model, probe[0])), gradient_flow(model, *few)
     kept_bytes = tensor_bytes() - before
     assert all(flow.dim() == 1 for flow in kept)
     rows: list[Row] = [
         {"network": bench.name, "what": f"{what} / epoch", "ratio": share, "wanted": wanted}
         for (what, share), wanted in zip(shares.items(), ("≤ 2 %", "≤ 2 %", ""), strict=True)
     ]
-    rows[0]["note"] = rows[1]["note"] = f"{CONFIG.probe_size} samples"
+    rows[0]["note"] = f"{CONFIG.probe_size} samples"
+    rows[1]["note"] = f"{CONFIG.gradient_probe} samples"
     rows[2]["note"] = f"accuracy on {num_train // 10} held-out images, for scale"
     probe_bytes = sum(t.numel() * t.element_size() for t in probe)
     row: Row = {"network": bench.name, "what": "kept between checks / probe"}
     row |= {"ratio": kept_bytes / probe_bytes, "wanted": "", "note": f"{kept_bytes} bytes"}
-    return [*rows, row]
+    return [*rows[:2], both, *rows[2:], row]
 
 
 def tensor_bytes() -> int:
@@ -291,7 +295,7 @@ def main() -> None:
         bench.stepper(num_steps=20 if options.quick else 200)()  # small weights then mean something
         images = bench.splits.test.inputs[:100]
         found += sizes(name, bench.model, images, 3 if options.quick else 15)
-        print(*rows[-11:], *found[-4:], sep="\n", flush=True)
+        print(*rows[-12:], *found[-4:], sep="\n", flush=True)
     for name in ("lenet5", "mlp"):
         rows.append(side_by_side(name, 1 if options.quick else 2, subset))
     rows.append(two_processes(1 if options.quick else 12))
