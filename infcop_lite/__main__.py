@@ -127,8 +127,8 @@ def _add_option(
 def _fields(options: argparse.Namespace) -> dict[str, Any]:
     found = {f.name: getattr(options, f.name) for f in fields(Config)}
     if options.anneal is not None:
-        found["level_schedule"], found["last_schedule"] = ANNEAL[options.anneal]
-        now = "--level-schedule {} --last-schedule {}".format(*ANNEAL[options.anneal])
+        found |= ANNEAL[options.anneal]
+        now = "--level-schedule {level_schedule} --last-schedule {last_schedule}".format(**found)
         print(f"infcop_lite: --anneal {options.anneal} is now {now}", file=sys.stderr)
     return found
 

@@ -22,9 +22,9 @@ REFERENCES = ("warmup", "trained")
 OBJECTS = ("stop", "score", "rewind", "augment")
 #: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
 ANNEAL = {
-    "never": ("constant", "constant"),
-    "last": ("constant", "linear"),
-    "always": ("linear", "linear"),
+    "never": {"level_schedule": "constant", "last_schedule": "constant"},
+    "last": {"level_schedule": "constant", "last_schedule": "linear"},
+    "always": {"level_schedule": "linear", "last_schedule": "linear"},
 }
 
 
@@ -222,11 +222,10 @@ def _patterns(dense: Any) -> tuple[str, ...]:
 def _from_anneal(anneal: str) -> dict[str, str]:
     if anneal not in ANNEAL:
         raise ValueError(f"unknown anneal {anneal!r}; choose from {', '.join(ANNEAL)}")
-    found = dict(zip(("level_schedule", "last_schedule"), ANNEAL[anneal], strict=True))
-    instead = ", ".join(f"{name}={value!r}" for name, value in found.items())
+    instead = ", ".join(f"{name}={value!r}" for name, value in ANNEAL[anneal].items())
     message = f"anneal={anneal!r} is now {instead}; the old name goes with the next release"
     warnings.warn(message, DeprecationWarning, stacklevel=4)
-    return found
+    return ANNEAL[anneal]
 
 
 __getattr__ = _moved.lookup("config", _moved.NAMES["config"])

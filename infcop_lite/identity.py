@@ -47,11 +47,9 @@ def identity(config: Config) -> dict[str, Any]:
                 raise ValueError(
                     f"a run in a folder needs a {what} that repr tells apart, not {found[name]}"
                 )
-    schedules = {pair: name for name, pair in ANNEAL.items()}
-    pair = found["level_schedule"], found["last_schedule"]
-    if pair in schedules:
-        found["anneal"] = schedules[pair]
-        del found["level_schedule"], found["last_schedule"]
+    for name, schedules in ANNEAL.items():
+        if schedules.items() <= found.items():
+            found = {k: v for k, v in found.items() if k not in schedules} | {"anneal": name}
     old = {name for name in NEW if found[name] == getattr(Config, name)}
     if config.gradient_probe >= config.probe_size:  # the whole probe, as it was
         old.add("gradient_probe")
