@@ -276,9 +276,9 @@ class Trainer:
 
         It is compared with that of the check before; with doubling checks, of half as many steps.
         """
-        now = self.next_masks(self.level)
         doubling = self.config.spacing == "doubling"
-        before = self.drawn.get(step / 2 if doubling else max(self.drawn, default=-1))
+        earlier = step / 2 if doubling else max(self.drawn, default=-1)
+        now, before = self.next_masks(self.level), self.drawn.get(earlier)
         if not doubling:
             self.drawn.clear()
         self.drawn[step] = now
