@@ -220,7 +220,7 @@ def side_by_side(name: str, rounds: int, subset: int) -> Row:
 
     def ours() -> None:
         splits = load("mnist", subset)
-        options: dict[str, Any] = {"levels": 2, "epochs": 1, "warmup_epochs": 0}
+        options: dict[str, Any] = {"levels": 2, "epochs": 1, "warmup_epochs": 0, "monitor": True}
         prune(fresh(), splits.train, splits.validation, splits.test, **options)
 
     def theirs() -> None:
