@@ -111,7 +111,7 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
     with tempfile.TemporaryDirectory() as scratch:
         kernel = Path(scratch, "jupyter", "kernels", "book", "kernel.json")
         kernel.parent.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=40"]
+        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=50"]
         spec = {
             "argv": [*argv, "-f", "{connection_file}"],
             "display_name": "",
