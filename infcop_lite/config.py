@@ -42,8 +42,8 @@ class Config:
     stays dense.
 
     ``gradient_probe`` trades precision for seconds: the error of a distance falls like
-    1 / sqrt(images), as T2.6 says of the other flow. Of the mlp on MNIST it is 0.22 reference norms
-    with 250 images and 0.08 with 2000, at 0.4 and 2.8 % of an epoch a check
+    1 / sqrt(images), as T2.6 says of the other flow. Of the mlp on MNIST it is 0.15 reference norms
+    with 500 images and 0.08 with 2000, at 0.8 and 3.1 % of an epoch a check
     (``benchmarks/precision.md``). A small tolerance of the gradient needs more images.
 
     ``rewind="none"`` with a level schedule is learning-rate rewinding (Renda et al. 2020,
@@ -144,7 +144,7 @@ class Config:
     )
     probe_size: int = option(2000, "training images on which flows are measured", above=1)
     gradient_probe: int = option(
-        250, "the first so many of them, at most, for the gradient flow", above=0
+        500, "the first so many of them, at most, for the gradient flow", above=0
     )
     monitor: bool = option(
         False, "record the distance of the information flow though the rule reads no flow"
