@@ -165,7 +165,7 @@ def _attempt(notebook: Path, into: Path = EXECUTED, **options: Any) -> None:
         execute(notebook, into=into, **options)
     except NotebookError as error:
         into.mkdir(parents=True, exist_ok=True)
-        failed.write_text(str(error))
+        failed.write_text(str(error), "utf-8")
         raise
 
 
