@@ -10,7 +10,8 @@ import torch
 from timing import interleaved, ratio
 from torch import Tensor, nn
 
-from infcop_lite.compacting import compact, cost
+from infcop_lite.compacting import compact
+from infcop_lite.cost import cost
 from infcop_lite.masks import Masks, apply_masks, density, full_masks, magnitude_masks
 
 DENSITIES = (0.1, 0.02)

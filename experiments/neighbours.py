@@ -25,9 +25,10 @@ from torch.func import functional_call
 
 from infcop_lite import ledger, records
 from infcop_lite.amounts import is_sparse_enough, next_masks
-from infcop_lite.compacting import compact, cost
+from infcop_lite.compacting import compact
 from infcop_lite.compute import accelerator, threads
 from infcop_lite.config import Config
+from infcop_lite.cost import cost
 from infcop_lite.level import Start, Trainer
 from infcop_lite.masks import Masks, density, full_masks, magnitude_masks, mask_distance, prunable
 from infcop_lite.resuming import about_start

@@ -20,7 +20,7 @@ from torch import nn
 from torchvision import models as zoo
 
 from infcop_lite import compact, data, prune, records
-from infcop_lite.compacting import cost
+from infcop_lite.cost import cost
 from infcop_lite.data import Split
 
 KEPT = gather.ROOT / "runs" / "own"  # what a killed run goes on from, and its network

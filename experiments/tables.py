@@ -26,7 +26,7 @@ import gather
 import numpy as np
 import torch
 
-from infcop_lite import labels, ledger, records
+from infcop_lite import labels, ledger, records, stopping
 from infcop_lite.collecting import with_device
 from infcop_lite.compute import accelerator
 from infcop_lite.config import Config
@@ -65,8 +65,8 @@ FLOW: dict[str, Any] = {}
 for kind in itertools.product(("information", "gradient"), (0.5, 1.0), ("warmup", "trained")):
     FLOW |= flow_rule(*kind)
 PUBLISHED: dict[str, Any] = {
-    "information 0.11, published": {"stop": "information", "epsilon": 0.11, "absolute": True},
-    "gradient 0.5, published": {"stop": "gradient", "epsilon": 0.5, "absolute": True},
+    f"{flow} {epsilon:g}, published": {"stop": flow, "epsilon": epsilon, "absolute": True}
+    for flow, epsilon in stopping.PUBLISHED.items()
 }
 OTHERS: dict[str, Any] = {
     "small gradient 0.2": {"stop": "small-gradient", "epsilon": 0.2},

@@ -33,6 +33,7 @@ MODULES = {
 #: Names that left a module which is still there.
 NAMES = {
     "config": {"READS": "stopping.READS", "grid": "sweep.grid"},
+    "compacting": {"cost": "cost.cost"},
     "masks": {name: f"amounts.{name}" for name in ("pq_index", "sap_fraction", "sap_fractions")},
     "resuming": {"fingerprint": "identity.fingerprint"},
     "sweep": {name: f"pool.{name}" for name in ("DIED", "die_with_parent")},

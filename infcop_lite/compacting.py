@@ -1,4 +1,4 @@
-"""What pruning really saves: a smaller network with the same outputs, and what each one costs.
+"""What pruning really saves: a smaller network with the same outputs.
 
 A unit (neuron or channel) without incoming weights is a constant; one without outgoing weights has
 no effect. Both can go. Weights that are scattered among living units cannot: dense kernels multiply
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.utils.flop_counter import FlopCounterMode
 
+from . import _moved
 from .masks import Masks, apply_masks, check_masks
 from .tracing import is_altered, trace
 
@@ -28,6 +28,8 @@ _UNITWISE |= {getattr(functional, name) for name in "relu leaky_relu elu gelu si
 _UNITWISE |= {torch.relu, torch.tanh, torch.sigmoid, "relu", "tanh", "sigmoid"}
 _NORMS = {nn.BatchNorm1d, nn.BatchNorm2d}
 _LAYERS = {nn.Linear, nn.Conv2d, *_NORMS}
+
+__getattr__ = _moved.lookup("compacting", _moved.NAMES["compacting"])
 
 Step = Callable[[Tensor], Tensor]
 Nodes = dict[Any, Any]
@@ -97,34 +99,6 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
         size, before = _size(links), size
     traced.recompile()
     return traced
-
-
-def cost(model: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """Return what a network costs: its parameters, the FLOPs of a pass, the bytes of its weights.
-
-    Source: FLOPs by torch.utils.flop_counter: two for each multiplication with addition in
-    convolutions and matrix products; nothing else counts.
-
-    Args:
-        model: the network; a copy in eval mode does the pass.
-        inputs: (sample, ...) on the model's device; the FLOPs are those of one pass over them.
-
-    Returns:
-        A dict of "num_parameters", "num_flops" and "num_bytes", the last of the tensors of the
-        state dict without the header of a file. Zeros cost as much as other numbers in all three.
-
-    >>> cost(nn.Linear(3, 2), torch.zeros(5, 3))
-    {'num_parameters': 8, 'num_flops': 60, 'num_bytes': 32}
-    """
-    twin = copy.deepcopy(model).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(inputs)
-    saved = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
-    return {
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "num_flops": counter.get_total_flops(),
-        "num_bytes": sum(tensor.numel() * tensor.element_size() for tensor in saved.values()),
-    }
 
 
 def _modules(traced: fx.GraphModule) -> Nodes:

@@ -11,6 +11,7 @@ import address
 import alone
 import build
 import colab
+import install_cell
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -55,7 +56,7 @@ def write(path, *sources):
 def install(*sources):
     """The install cell of a notebook with these cells after it."""
     cells = [new_markdown_cell(), new_code_cell(), *map(new_code_cell, sources)]
-    return alone.install_cell(new_notebook(cells=cells), SLUG)
+    return install_cell.install_cell(new_notebook(cells=cells), SLUG)
 
 
 # --- what the cells say ---
@@ -64,7 +65,7 @@ def install(*sources):
 @each_notebook
 def test_the_second_cell_installs_the_library_where_it_is_missing(path):
     notebook = nbformat.read(path, as_version=4)
-    assert notebook.cells[1].source == alone.install_cell(notebook, SLUG)
+    assert notebook.cells[1].source == install_cell.install_cell(notebook, SLUG)
     assert {"skip-execution", "remove-cell"} <= set(notebook.cells[1].metadata.tags)
 
 

@@ -14,7 +14,8 @@ from torchvision.models import VGG, resnet18
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import make_layers
 
-from infcop_lite.compacting import compact, cost
+from infcop_lite.compacting import compact
+from infcop_lite.cost import cost
 from infcop_lite.data import load
 from infcop_lite.masks import apply_masks, full_masks, magnitude_masks, prunable
 from infcop_lite.models import build

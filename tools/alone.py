@@ -18,6 +18,7 @@ from pathlib import Path
 import address
 import nbformat
 from build import ROOT
+from install_cell import reads_results
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -26,19 +27,6 @@ from nbformat.v4 import new_code_cell
 
 CELL_TIMEOUT_S = 900
 
-INSTALL = """\
-from importlib.util import find_spec
-
-if find_spec("infcop_lite") is None:
-    %pip install -q "infcop-lite @ git+https://github.com/{slug}"
-"""
-FETCH_RESULTS = """
-from infcop_lite import evidence
-
-if not evidence.results_folder().exists():
-    ![ -d clone ] || git clone -q --depth 1 https://github.com/{slug} clone
-    %env INFCOP_RESULTS_DIR=clone/experiments/results
-"""
 COME_BACK = {
     True: "from infcop_lite import evidence\n\nassert evidence.tables()",
     False: "import infcop_lite",
@@ -53,18 +41,6 @@ print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in found}))
 
 class NotAlone(Exception):
     """A notebook that does not run alone; its text says how."""
-
-
-def reads_results(notebook: nbformat.NotebookNode) -> bool:
-    """Whether a notebook reads `experiments/results`, which the library does not bring."""
-    source = "\n".join(cell.source for cell in notebook.cells[2:] if cell.cell_type == "code")
-    return bool(re.search(r"\bevidence\.(read|tables|results_folder)\b", source))
-
-
-def install_cell(notebook: nbformat.NotebookNode, slug: str) -> str:
-    """What the second cell of a notebook has to be; one that reads results fetches them too."""
-    text = INSTALL + (FETCH_RESULTS if reads_results(notebook) else "")
-    return text.format(slug=slug).rstrip("\n")
 
 
 def overlay(site_packages: Path, folder: Path) -> Path:
