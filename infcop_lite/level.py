@@ -1,7 +1,7 @@
-"""One level: what it begins with, and how it is trained. Knows no stop rule.
+"""One level: what it begins with, how it is trained, how much the next mask changes meanwhile.
 
-Everything that a level depends on is its `Start`, a value; whatever a `Trainer` holds besides is
-settings, data, and the network that is written over.
+It knows no stop rule. Everything that a level depends on is its `Start`, a value; whatever a
+`Trainer` holds besides is settings, data, and the network that is written over.
 """
 
 import copy
