@@ -9,7 +9,8 @@ of one folder may have been run on different ones, and then share seeds but no b
 A folder is one network, one way to prune, one seed, and holds all stop rules: rows.csv has a row
 for each rule and level, run.json says with what settings, full.safetensors has the final masks of
 full retraining, with which the others are compared. A rule added to EVERYTHING, or to CORE, is the
-only one that is run the next time.
+only one that is run the next time. What the newer tables are for, and what they cost, protocol.md
+says; replays join a table when it is run again after `make gather` has the rows of all its seeds.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 
 import gather
 import numpy as np
+import replay
 import torch
 
 from infcop_lite import labels, ledger, records, stopping
@@ -127,13 +129,16 @@ DEEPER = (
 class Family:
     """One way to prune: what it changes, the rules that are compared, the seeds.
 
-    The rows hold where each rule ended each level; with `every_check`, all its checks.
+    The rows hold where each rule ended each level; with `every_check`, all its checks. Once the
+    table/family that `replay` names has been gathered with all its seeds, the rules are replayed.
     """
 
     own: Mapping[str, Any]
     rules: Rules
     seeds: Sequence[int]
     every_check: bool = False
+    replay: str = ""
+    late: Sequence[str] = ()
 
 
 def core(*more: str) -> Rules:
@@ -210,11 +215,166 @@ TABLES = {
 }
 
 
+# --- what protocol.md announces: new tables, under settings that no older one has ---
+
+#: What it recommends once it does, by table: settings of one family. Until then nobody looks.
+RECIPE: Mapping[str, Mapping[str, Any]] = {}
+CONFIRMATION = ("mlp-fashion", "lenet5-fashion")
+
+LOSS = "ours: loss recovered"
+ARMS = (
+    *("k = 0", "k = 0.5", "k = 1", "k = 2", "k = 4", LOSS),
+    *("information 0.11, published", "information 0.5, warmup"),
+)
+AIRNET: dict[str, Any] = {
+    **{"data": "cifar10", "model": "airnet", "augment": "flip-shift", "label_smoothing": 0.2},
+    **{"batch_size": 250, "lr": 0.2, "scope": "global", "fraction": 0.445, "final_density": 0.1},
+    **{"levels": 40, "check_steps": 18, "spacing": "doubling", "probe_size": 1000},
+}
+
+
+def arms(*more: str, without: Sequence[str] = ()) -> Rules:
+    """Return the rules that protocol.md names for every network."""
+    return {name: EVERYTHING[name] for name in (*ARMS, *more) if name not in without}
+
+
+ALL_ARMS = arms("gradient 0.5, trained")
+#: What the primary endpoint needs, for more seeds.
+FEW_ARMS = {name: EVERYTHING[name] for name in ("k = 0", "k = 0.5", "k = 1", LOSS)}
+
+
+def dense(seeds: Sequence[int], schedule: str, *totals: float) -> dict[str, Family]:
+    """Return networks that are never pruned: what so many epochs are worth without."""
+    own: dict[str, Any] = {"levels": 0, "final_density": None, "warmup_epochs": 0}
+    own["schedule"] = schedule
+    return {f"dense-{n:g}": Family(own | {"dense_epochs": n}, {}, seeds) for n in totals}
+
+
+def gradual(seeds: Sequence[int], fraction: float, *totals: float) -> dict[str, Family]:
+    """Return gradual pruning: a ninth of the epochs dense, four in 16 small steps, four after."""
+    own = {"rewind": "none", "fraction": fraction, "last_schedule": "linear", "check_steps": None}
+    return {
+        f"gradual-{n:g}": Family(
+            own | {"warmup_epochs": n / 9, "epochs": n / 36, "final_epochs": 4 * n / 9}, {}, seeds
+        )
+        for n in totals
+    }
+
+
+def lr_rewind(
+    seeds: Sequence[int], prunings: int, schedule: str, *totals: float
+) -> dict[str, Family]:
+    """Return learning-rate rewinding: every level repeats the whole schedule, at equal lengths."""
+    own: dict[str, Any] = {"rewind": "none", "warmup_epochs": 0, "check_steps": None}
+    own |= dict.fromkeys(("schedule", "level_schedule", "last_schedule"), schedule)
+    lengths = ("dense_epochs", "epochs", "final_epochs")
+    return {
+        f"lr-rewind-{n:g}": Family(own | dict.fromkeys(lengths, n / (prunings + 1)), {}, seeds)
+        for n in totals
+    }
+
+
+def budgeted(
+    seeds: Sequence[int], prunings: int, schedule: str, *totals: float
+) -> dict[str, Family]:
+    """Return budgeted pruning: four ninths dense, three in short levels, two in the last one."""
+    own: dict[str, Any] = {"rewind": "none", "warmup_epochs": 0, "check_steps": None}
+    own["schedule"] = schedule
+    own |= {"level_schedule": "linear", "last_schedule": "linear"}
+    families = {}
+    for n in totals:
+        lengths = {"dense_epochs": 4 * n / 9, "epochs": n / (3 * (prunings - 1))}
+        families[f"budgeted-{n:g}"] = Family(own | lengths | {"final_epochs": 2 * n / 9}, {}, seeds)
+    return families
+
+
+SHARED |= {
+    "mlp-replay": SHARED["mlp"],
+    "mlp-epochs": SHARED["mlp"],
+    "lenet5-global": SHARED["lenet5"] | {"scope": "global"},
+    # levels at a constant rate: a schedule over a length that a rule does not know beforehand, and
+    # its replay does, would be a second difference between the two
+    "airnet": AIRNET
+    | {"warmup_epochs": 2, "epochs": 6, "final_epochs": 10, "last_schedule": "triangular"},
+    # the snapshot is the converged network; the rate of the levels is a tenth of its own
+    "airnet-converged": AIRNET
+    | {"warmup_epochs": 16, "schedule": "triangular", "level_lr": 0.02}
+    | {"epochs": 4, "final_epochs": 4, "last_schedule": "linear"},
+    "airnet-epochs": AIRNET,
+    "mlp-fashion": SHARED["mlp"] | {"data": "fashion-mnist"},
+    "lenet5-fashion": SHARED["lenet5"] | {"data": "fashion-mnist", "scope": "global"},
+}
+LOOKING = {name: EVERYTHING[name] for name in replay.adaptive(EVERYTHING)}
+#: On the MLP they cost more than half of full retraining: late, they would be cut at the budget.
+_DEAR = ("information 0.5, warmup", "information 0.5, trained", "information 1, trained")
+_CHEAP = tuple(name for name in LOOKING if name not in _DEAR)
+_GOING_ON = arms("gradient 0.5, warmup", without=("k = 4",))  # which here is full retraining
+TABLES |= {
+    "mlp-replay": {
+        "fixed": Family({}, CONTROLS | LOOKING, range(5), replay="mlp/fixed", late=_CHEAP),
+        "fresh": Family({}, FEW_ARMS, range(5, 15), replay="mlp/fixed", late=(LOSS,)),
+    },
+    "airnet": {
+        "fixed": Family({}, ALL_ARMS, range(5), replay="airnet/fixed", late=(LOSS,)),
+        **dense(range(5), "triangular", 16, 36),
+    },
+    "airnet-converged": {
+        "going-on": Family(
+            {"rewind": "none"}, _GOING_ON, range(5), replay="airnet-converged/going-on"
+        ),
+        "rewound": Family({}, _GOING_ON, range(3)),
+    },
+    "airnet-epochs": {
+        **gradual(range(3), 0.136, 7, 12, 16, 24, 36),
+        **lr_rewind(range(3), 4, "triangular", 16, 36),
+        **budgeted(range(3), 4, "triangular", 16, 24, 36),
+    },
+    "mlp-epochs": {
+        **dense(range(5), "linear", 26, 138),
+        **gradual(range(5), 0.2, 15, 26, 50, 90, 138),
+        **lr_rewind(range(5), 16, "linear", 26, 138),
+        **budgeted(range(5), 16, "linear", 26, 50, 138),
+    },
+    "lenet5-global": {
+        "fixed": Family({}, core("k = 4"), range(5), replay="lenet5-global/fixed", late=(LOSS,)),
+        "fresh": Family({}, FEW_ARMS, range(5, 10), replay="lenet5-global/fixed", late=(LOSS,)),
+        **dense(range(5), "linear", 18, 74),
+        **gradual(range(5), 0.2, 14, 18),
+    },
+    **{
+        table: {
+            "fixed": Family({}, ALL_ARMS, range(5), replay=f"{table}/fixed"),
+            **dense(range(5), "linear", *totals),
+            "recipe": Family(RECIPE.get(table, {}), {}, range(5)),
+        }
+        for table, totals in zip(CONFIRMATION, ((26, 138), (18, 74)), strict=True)
+    },
+}
+
+
 def configs_of(table: str, family: str, seed: int, device: str) -> dict[str, Config]:
     """Return rule -> config of one folder; full retraining comes first."""
     wanted = TABLES[table][family]
     fixed = {**SHARED[table], **wanted.own, **ALONE, "seed": seed, "device": device}
-    return {name: Config(**{**fixed, **rule}) for name, rule in {FULL: {}, **wanted.rules}.items()}
+    rules = {FULL: {}, **wanted.rules, **controls_of(wanted, seed)}
+    return {name: Config(**{**fixed, **rule}) for name, rule in rules.items()}
+
+
+def controls_of(wanted: Family, seed: int) -> Rules:
+    """Return the rules of a family as timetables, once their rows are there."""
+    if not wanted.replay:
+        return {}
+    source, _, family = wanted.replay.partition("/")
+    rows = replay.gathered(source, family, gather.RESULTS)
+    seeds = TABLES[source][family].seeds
+    return replay.controls(rows, wanted.rules, seeds, seed, wanted.late)
+
+
+def unsettled(table: str) -> str:
+    """Say why a table that confirms must not be run yet; nothing if it may."""
+    if table not in CONFIRMATION or table in RECIPE:
+        return ""
+    return f"{table} waits until protocol.md names what it is to confirm; see RECIPE in tables.py"
 
 
 def settings_of(folder: Path, config: Config) -> dict[str, Any]:
@@ -226,6 +386,8 @@ def settings_of(folder: Path, config: Config) -> dict[str, Any]:
 
 def run_folder(device: str, table: str, family: str, seed: int) -> float:
     """Run the rules that are missing in one folder; return the seconds that took."""
+    if problem := unsettled(table):
+        raise ValueError(problem)
     folder = gather.RUNS / table / f"{family}-{seed}"
     configs = configs_of(table, family, seed, device)
     about = settings_of(folder, configs[FULL])
@@ -356,7 +518,11 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}; choose from {', '.join(TABLES)}")
-    affordable = [t for t in TABLES if t not in FOR_A_GPU or options.device == "cuda"]
+    for problem in filter(None, map(unsettled, options.tables)):
+        parser.error(problem)
+    affordable = [
+        t for t in TABLES if not unsettled(t) and (t not in FOR_A_GPU or options.device == "cuda")
+    ]
     wanted = options.tables or affordable
     gather.restore(lambda name: name.partition("/")[0] in wanted)
     jobs = [
