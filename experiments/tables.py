@@ -1,6 +1,6 @@
 """Make the runs that are missing in the tables, two at a time, one thread each.
 
-make results                     all tables but those for a GPU: about a night on two cores
+make results                     all tables but those for a GPU: about two nights on two cores
 make results ONLY="mlp convnet"  some of them; what is there is skipped, what was killed goes on
 
 With --device cuda the runs are made on a GPU. The column `device` says where each was made: rules
