@@ -10,68 +10,15 @@ images of MNIST (Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0, as is the s
 `tools/mnist_subset.py` from a fixed seed, classes as they come.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from .source import Files, Raw, Source, verified
 
-class Raw(NamedTuple):
-    """What files hold: images (sample, channel, row, column) and labels (sample,)."""
-
-    images: Any
-    labels: Any
-    test_images: Any
-    test_labels: Any
-
-
-Files = Mapping[str, str | int | None]
-Reader = Callable[[Path, Files], Raw]
 MNIST_SUBSET = Path(__file__).with_name("mnist_subset.npz")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What is known about a data set.
-
-    Source: whoever published it; mean and deviation are those of its training images.
-
-    Args:
-        title: its name as a reader knows it.
-        classes: a name for each label, from label 0 on.
-        mean: of each channel, as fraction of the brightest pixel.
-        deviation: of each channel, as fraction of the brightest pixel.
-        brightest: the largest value of a pixel.
-        read: (folder, files) -> `Raw`.
-        files: path in the folder -> md5, or bytes where none is published, in the order in which
-            `read` wants them; None where it knows the md5 itself.
-        comes_with: the package that holds a data set which needs no download.
-        fetch: puts these files into an empty folder; None if it comes with a package.
-        others: further layouts on disk, files and reader of each, for where `files` are missing.
-
-    >>> SOURCES["cifar10"].classes[:3], SOURCES["digits"].brightest
-    (('airplane', 'automobile', 'bird'), 16)
-    """
-
-    title: str
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    brightest: int = 255
-    read: Reader
-    files: Files = field(default_factory=dict)
-    comes_with: str = ""
-    fetch: Callable[[Path], None] | None = None
-    others: tuple[tuple[Files, Reader], ...] = ()
-
-    @property
-    def layouts(self) -> tuple[tuple[Files, Reader], ...]:
-        """Every layout on disk, the published one first."""
-        return ((self.files, self.read), *self.others)
 
 
 def missing(name: str, folder: Path) -> list[list[str]]:
@@ -114,26 +61,9 @@ def read(name: str, folder: Path) -> Raw:
     return reader(folder, files)
 
 
-def _verified(folder: Path, files: Files) -> list[np.ndarray[Any, Any]]:
-    contents = []
-    for file, wanted in files.items():
-        content = (folder / file).read_bytes()
-        if isinstance(wanted, int):
-            is_whole, what = len(content) == wanted, "size in bytes"
-        else:
-            found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-            is_whole, what = found == wanted, "md5"
-        if not is_whole:
-            raise ValueError(
-                f"{folder / file} is truncated or altered ({what} is not {wanted}): fetch it again"
-            )
-        contents.append(np.frombuffer(content, np.uint8))
-    return contents
-
-
 def _idx(folder: Path, files: Files) -> Raw:
     """Read images, labels, test images, test labels: a header of 16 or 8 bytes, then pixels."""
-    images, labels, test_images, test_labels = _verified(folder, files)
+    images, labels, test_images, test_labels = verified(folder, files)
     shape = (-1, 1, 28, 28)
     return Raw(
         images[16:].reshape(shape), labels[8:], test_images[16:].reshape(shape), test_labels[8:]
@@ -147,7 +77,7 @@ def _cifar(folder: Path, files: Files, num_labels: int = 1) -> Raw:
         samples = content.reshape(-1, num_labels + 3 * 32 * 32)
         return samples[:, num_labels:].reshape(-1, 3, 32, 32), samples[:, num_labels - 1]
 
-    *train, test = _verified(folder, files)
+    *train, test = verified(folder, files)
     return Raw(*parts(np.concatenate(train)), *parts(test))
 
 
@@ -159,7 +89,7 @@ def _cifar10_pickles(folder: Path, _: Files) -> Raw:
         return split.data.transpose(0, 3, 1, 2), np.array(split.targets)
 
     md5s = dict([*CIFAR10.train_list, *CIFAR10.test_list, ("batches.meta", CIFAR10.meta["md5"])])
-    _verified(folder / CIFAR10.base_folder, md5s)
+    verified(folder / CIFAR10.base_folder, md5s)
     return Raw(*parts(CIFAR10(folder, train=True)), *parts(CIFAR10(folder, train=False)))
 
 

@@ -13,9 +13,10 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from .airnet import airnet
 
 
 def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
@@ -26,8 +27,7 @@ def build(name: str, dataset: Any = None, **options: Any) -> nn.Module:
     arXiv:2404.00498 (airnet, of three widths).
 
     Args:
-        name: "mlp", "lenet5", "convnet", "resnet20", "airnet", "airnet-32", "airnet-64", or
-            torchvision's "vgg16" or "resnet18".
+        name: one of `NAMES`; "vgg16" and "resnet18" are torchvision's.
         dataset: what `data.load` returns; without one, images are 1×28×28 for mlp and lenet5 and
             3×32×32 for the others, in 10 classes.
         **options: ``widths=(300, 100)`` of mlp; ``width=16`` of convnet; ``widths=(16, 64, 64)`` of
@@ -119,55 +119,6 @@ def _convnet(shape: Sequence[int], num_classes: int, width: int = 16) -> nn.Sequ
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(sizes[-1], num_classes)
     return nn.Sequential(layers)
-
-
-def _airnet(
-    shape: Sequence[int],
-    num_classes: int,
-    images: Tensor,
-    widths: Sequence[int] = (16, 64, 64),
-) -> nn.Sequential:
-    """A fixed whitening convolution, then three groups of two convolutions without shortcuts.
-
-    Source: Jordan 2024, arXiv:2404.00498, with ReLU for GELU and BatchNorm as torch has it.
-    """
-    if not isinstance(widths, list | tuple) or any(type(w) is not int or w < 1 for w in widths):
-        raise ValueError(f"widths must be a list of whole numbers above 0, not {widths!r}")
-    layers: OrderedDict[str, nn.Module] = OrderedDict(whiten=_whitening(images), relu=nn.ReLU())
-    sizes = [layers["whiten"].out_channels, *widths]
-    for i, (num_inputs, num_units) in enumerate(pairwise(sizes), start=1):
-        layers[f"group{i}"] = nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(num_inputs, num_units, 3, padding=1, bias=False),
-                pool=nn.MaxPool2d(2),
-                bn1=nn.BatchNorm2d(num_units),
-                relu1=nn.ReLU(),
-                conv2=nn.Conv2d(num_units, num_units, 3, padding=1, bias=False),
-                bn2=nn.BatchNorm2d(num_units),
-                relu2=nn.ReLU(),
-            )
-        )
-    layers.update(
-        pool=nn.AdaptiveMaxPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(sizes[-1], num_classes)
-    )
-    return nn.Sequential(layers)
-
-
-def _whitening(images: Tensor, most: int = 5000) -> nn.Conv2d:
-    """Return a frozen 2×2 convolution whose outputs, and their negatives, are uncorrelated.
-
-    It projects each patch on the principal axes of the patches of the first images, in units of
-    their deviations; a small constant keeps what hardly varies from being blown up.
-    """
-    patches = nn.functional.unfold(images[:most].double().cpu(), 2)  # (image, 4 channels, place)
-    patches = patches.transpose(1, 2).flatten(0, 1)
-    variances, axes = torch.linalg.eigh(patches.T.cov())
-    axes = (axes / (variances + 1e-2).sqrt()).T.flip(0).float()
-    axes = axes * axes.sum(1, keepdim=True).sign()  # or the machine's choice of a sign decides
-    conv = nn.Conv2d(images.shape[1], 2 * len(axes), 2, bias=False)
-    kernels = axes.reshape(-1, *conv.weight.shape[1:])
-    conv.weight = nn.Parameter(torch.cat([kernels, -kernels]), requires_grad=False)
-    return conv
 
 
 class _Block(nn.Module):
@@ -284,8 +235,8 @@ NETWORKS: dict[str, Network] = {
     "resnet20": Network(_resnet20),
     "vgg16": Network(_vgg16, smallest=32),
     "resnet18": Network(_resnet18),
-    "airnet": Network(_airnet, smallest=9),
-    "airnet-32": Network(partial(_airnet, widths=(32, 128, 128)), smallest=9),
-    "airnet-64": Network(partial(_airnet, widths=(64, 256, 256)), smallest=9),
+    "airnet": Network(airnet, smallest=9),
+    "airnet-32": Network(partial(airnet, widths=(32, 128, 128)), smallest=9),
+    "airnet-64": Network(partial(airnet, widths=(64, 256, 256)), smallest=9),
 }
 NAMES = tuple(NETWORKS)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import address
+import api_sections
 import build
 import nbformat
 import pytest
@@ -62,12 +63,23 @@ def test_the_contents_list_every_notebook_in_order():
     assert [f"notebooks/{path.stem}" for path in build.notebooks()] == CHAPTERS
 
 
+def test_the_first_page_lists_every_chapter_in_order_by_its_title():
+    text = (build.ROOT / "book" / "intro.md").read_text("utf-8")
+    entry = r"(?m)^(\d+)\. \[([^]]+)\]\(\.\./notebooks/([\w-]+)\.ipynb\)"
+    titles = {
+        path.stem: nbformat.read(path, as_version=4).cells[0].source.splitlines()[0][2:]
+        for path in build.notebooks()
+    }
+    wanted = [(str(int(stem[:2])), title, stem) for stem, title in titles.items()]
+    assert re.findall(entry, text) == wanted
+
+
 def test_the_api_page_has_a_section_for_every_module():
     package = build.ROOT / "infcop_lite"
     rooms = {path.stem for path in package.glob("[!_]*") if path.suffix in ("", ".py")}
     modules = {path.relative_to(package).with_suffix("") for path in package.rglob("[!_]*.py")}
     names = {".".join(module.parts) for module in modules}
-    text = (build.ROOT / "book" / "api.md").read_text("utf-8")
+    text = api_sections.expand((build.ROOT / "book" / "api.md").read_text("utf-8"))
     assert set(re.findall(r"automodule:: infcop_lite\.([\w.]+)", text)) == names
     assert set(re.findall(r"(?m)^##+ ([\w.]+)$", text)) == names | rooms
     assert set(re.findall(r"(?m)^\| \[`(\w+)`\]", text)) == rooms
