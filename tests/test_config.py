@@ -6,6 +6,7 @@ import sys
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
+from test_stopping import EXAMPLES
 
 from infcop_lite.config import STOPS, Config, stop_rule
 from infcop_lite.stopping import (
@@ -194,14 +195,8 @@ def test_the_list_of_stop_names_is_complete():
     message = refusal(stop="nonsense")
     assert "'nonsense'" in message
     assert all(name in message for name in STOPS)
-    assert {stop_rule(Config(stop=name), 1.0).__class__ for name in STOPS} == {
-        FixedEpochs,
-        ReachAccuracy,
-        ReachLoss,
-        FlowConsistency,
-        SmallGradient,
-        MaskStability,
-        Patience,
+    assert {type(stop_rule(Config(stop=name), 1.0)) for name in STOPS} <= {
+        type(rule) for rule, *_ in EXAMPLES.values()
     }
 
 

@@ -68,6 +68,12 @@ EXAMPLES = {
         2,
     ),
 }
+# What takes a tolerance alone, which has to be a positive number.
+TOLERANT = [
+    lambda epsilon: FlowConsistency("information", epsilon),
+    SmallGradient,
+    MaskStability,
+]
 RULES = pytest.mark.parametrize("rule", [rule for rule, *_ in EXAMPLES.values()], ids=EXAMPLES)
 
 
@@ -332,15 +338,11 @@ def test_a_check_is_frozen():
 BAD_NUMBERS = [0, -1, NAN, math.inf, "1", None]
 
 
-@pytest.mark.parametrize("epsilon", BAD_NUMBERS)
-def test_an_epsilon_that_is_not_a_positive_number_is_refused(epsilon):
-    for make in (
-        lambda: FlowConsistency("information", epsilon),
-        lambda: SmallGradient(epsilon),
-        lambda: MaskStability(epsilon),
-    ):
-        with pytest.raises(ValueError, match="epsilon must be a positive number"):
-            make()
+@pytest.mark.parametrize("make", TOLERANT)
+@pytest.mark.parametrize("number", BAD_NUMBERS)
+def test_a_tolerance_that_is_not_a_positive_number_is_refused(make, number):
+    with pytest.raises(ValueError, match=r"^\w+ must be a positive number, not "):
+        make(number)
 
 
 @pytest.mark.parametrize("patience", [*BAD_NUMBERS, 0.5, 1.5])
