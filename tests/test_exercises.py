@@ -13,6 +13,7 @@ KINDS = "by hand", "in code", "to explore", "open"
 EXERCISE = re.compile(r"(?ms)^(`{3,})\{exercise\} *([^\n]*)\n:label: (\S+)\n(.*?)^\1$")
 ENDING = re.compile(rf"(?:, ({'|'.join(KINDS)})|\? ({'|'.join(k.capitalize() for k in KINDS)}))$")
 LINK = re.compile(r"\]\((?:([\w-]+)\.ipynb)?(?:#([\w-]+))?\)")
+RUNS_NOW = {"run_now"}  # what needs a kernel, below a picture with knobs or alone
 CHAPTERS = {path.stem: nbformat.read(path, as_version=4) for path in build.notebooks()}
 each_chapter = pytest.mark.parametrize("stem", CHAPTERS)
 
@@ -75,17 +76,21 @@ def slug(heading):
     return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
 
 
+def sections_with_knobs(notebook, names):
+    """The anchor of the section of every picture with knobs, in order: one for each cell."""
+    call, heading, found = re.compile(rf"\b(?:{'|'.join(names)})\("), "", []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"(?m)^#+ (.+)$", cell.source) or [heading])[-1]
+        elif call.search(cell.source):
+            found.append(slug(heading))
+    return found
+
+
 def places_with_knobs(chapters, names):
     """(chapter, anchor of the section) of every picture with knobs."""
-    call, found = re.compile(rf"\b(?:{'|'.join(names)})\("), set()
-    for stem, notebook in chapters.items():
-        heading = ""
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                heading = (re.findall(r"(?m)^#+ (.+)$", cell.source) or [heading])[-1]
-            elif call.search(cell.source):
-                found.add((stem, slug(heading)))
-    return found
+    found = {stem: sections_with_knobs(notebook, names) for stem, notebook in chapters.items()}
+    return {(stem, anchor) for stem, anchors in found.items() for anchor in anchors}
 
 
 def complaints(stem, notebook, places):
@@ -122,6 +127,12 @@ def places():
 
 def test_there_are_pictures_with_knobs_to_explore(places):
     assert len(places) >= 6
+
+
+def test_the_page_of_what_can_be_turned_links_every_section_with_knobs_and_no_other():
+    page = (build.ROOT / "book" / "explorer.md").read_text("utf-8")
+    linked = set(re.findall(r"\(\.\./notebooks/([\w-]+)\.ipynb#([\w-]+)\)", page))
+    assert linked == places_with_knobs(CHAPTERS, pictures_with_knobs() | RUNS_NOW)
 
 
 @each_chapter

@@ -4,21 +4,22 @@ import build
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from test_exercises import CHAPTERS, RUNS_NOW, pictures_with_knobs, sections_with_knobs
 
 from .conftest import Opener
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-NUM_WIDGETS = {  # by chapter; every other chapter has none
-    "03-stopping-criterion": 1,
-    "04-how-much-to-prune": 1,
-    "05-information-flow": 2,
-    "08-when-to-stop": 1,
-    "09-mnist": 2,
-    "10-cifar10": 2,
-    "13-prune-your-own-model": 1,
-}
-NEED_A_KERNEL = ["09-mnist", "10-cifar10", "13-prune-your-own-model"]
-WITH_KNOBS = [chapter for chapter in NUM_WIDGETS if chapter != "13-prune-your-own-model"]
+
+
+def counted(names):
+    """Chapter -> how many of its cells call one of these; every other chapter has none."""
+    found = {stem: len(sections_with_knobs(nb, names)) for stem, nb in CHAPTERS.items()}
+    return {stem: count for stem, count in found.items() if count}
+
+
+WITH_KNOBS = counted(pictures_with_knobs())
+NEED_A_KERNEL = counted(RUNS_NOW)
+NUM_WIDGETS = counted(pictures_with_knobs() | RUNS_NOW)
 STATE = 'script[type="application/vnd.jupyter.widget-state+json"]'
 VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]'
 WIDGET = ".widget-subarea"
