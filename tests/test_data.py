@@ -22,9 +22,10 @@ import mnist_subset
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
+from torchvision.datasets import CIFAR10, MNIST
 
 from infcop_lite import data
 from infcop_lite.datasets import MNIST_SUBSET, SOURCES
@@ -519,7 +520,7 @@ def publish(web, name, tmp_path, monkeypatch):
     else:
         for path, content in contents.items():
             web.files[Path(path).name + ".gz"] = gzip.compress(content)
-        owner = MNIST if name == "mnist" else FashionMNIST
+        owner = getattr(torchvision.datasets, SOURCES[name].fetch.keywords["name"])
         sums = [(file, md5(web.files[file])) for file in web.files]
         monkeypatch.setattr(owner, "resources", sums)
     return contents
