@@ -315,6 +315,16 @@ def test_the_chapter_says_what_data_it_uses(notebook):
     assert re.search("MNIST|digits|CIFAR", prose(notebook))
 
 
+def test_no_page_promises_other_data_than_the_chapters_use():
+    """Where MNIST is not on disk, what ships with the package is taken."""
+    sources = [cell.source for path in NOTEBOOKS for cell in code_cells(path)]
+    instead = {name for s in sources for name in re.findall(r'available\(.+?\) else "([\w-]+)"', s)}
+    assert instead == {"mnist-small"}
+    for page in ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/teaching.md"):
+        text = (build.ROOT / page).read_text("utf-8")
+        assert not re.search(r"digits\W+otherwise", text), page
+
+
 @each_notebook
 def test_images_in_the_prose_have_alt_text(notebook):
     images = re.findall(r"!\[([^\]]*)\]\(", prose(notebook))
