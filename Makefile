@@ -33,7 +33,7 @@ test: .venv/.installed lint  ## every check there is: style, types, tests, noteb
 quick: .venv/.installed lint  ## the plan of the house, rules, masks, the loop on toys, every example: a minute of processor
 	$(BIN)/python -m pytest -q $(QUICK)
 
-check: .venv/.installed lint  ## style, types and the fast tests: before every commit
+check: .venv/.installed lint  ## style, types and all fast tests: before you push
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2
 
 soak: .venv/.installed  ## weekly: two hundred kills, the book from nothing and compared; tests/soak.md says when it last passed
