@@ -199,7 +199,7 @@ class ReachLoss:
         return checks[-1].epoch >= self.times * next(reached, math.inf)
 
 
-#: The absolute tolerances of the paper's experiments: flow -> epsilon.
+#: The absolute tolerances of the paper's experiments, by flow.
 PUBLISHED = {"information": 0.11, "gradient": 0.5}
 
 
