@@ -23,9 +23,9 @@ from infcop_lite.rows import SECONDS
 
 ROOT = Path(__file__).parents[2]
 SIZES = "--subset 60 --batch-size 18 --levels 2 --epochs 1 --warmup-epochs 1 --probe-size 20"
-FAST = ["run", *SIZES.split()]
+FAST = ["run", *SIZES.split(), "--monitor"]  # so that a state has flows
 OPTIONS = {"subset": 60, "batch_size": 18, "levels": 2, "epochs": 1.0}
-OPTIONS |= {"warmup_epochs": 1.0, "probe_size": 20}
+OPTIONS |= {"warmup_epochs": 1.0, "probe_size": 20, "monitor": True}
 SETTINGS = identity(Config(**OPTIONS))
 HUGE = str(2**63)
 
