@@ -32,7 +32,7 @@ from infcop_lite.pool import side_by_side
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "book" / "_build" / "executed" / "notebooks"
 STALLED = (CellTimeoutError, RuntimeError)  # the latter of a kernel that dies or does not start
-FAILED = ".failed.txt"  # beside the executed copies: how the last attempt at one failed
+FAILED = ".failed.txt"  # beside the executed copies, until it is read: how an attempt failed
 CELL_TIMEOUT_S = {"ci": 120, "laptop": 3600, "paper": None}  # by profile
 
 
@@ -145,15 +145,15 @@ def execute_all(notebooks: Iterable[Path], **options: Any) -> dict[Path, Noteboo
     outcomes: dict[Path, NotebookError | None] = {}
     for name, problem in side_by_side(tasks, processes=os.cpu_count(), fresh=True):
         outcomes[paths[name]] = None
+        failed = (into / name).with_suffix(FAILED)
         if not problem:
             spent = "{seconds} s, {processor_seconds} s of processor, {peak_memory_mb} MB"
             print(f"{name}: {spent.format(**record(into / name))}", flush=True)
+        elif failed.exists():
+            outcomes[paths[name]] = NotebookError(failed.read_text("utf-8"))
+            failed.unlink()
         else:
-            failed = (into / name).with_suffix(FAILED)
-            said = (
-                failed.read_text("utf-8") if failed.exists() else f"{name} did not run: {problem}"
-            )
-            outcomes[paths[name]] = NotebookError(said)
+            outcomes[paths[name]] = NotebookError(f"{name} did not run: {problem}")
     return {path: outcomes[path] for path in paths.values()}
 
 

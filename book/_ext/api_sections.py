@@ -4,12 +4,13 @@ A module that is added needs a row of the table, and one in a package needs noth
 """
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
-PACKAGE = Path(__file__).resolve().parent.parent.parent / "infcop_lite"
+PACKAGE = Path(str(files("infcop_lite")))  # as autodoc finds it, wherever the pages lie
 ROW = re.compile(r"(?m)^\| \[`(\w+)`\]\(#\w+\) \|")
 
 
