@@ -8,15 +8,25 @@ All numbers come from training and validation data, never from the test set.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 #: What can be measured at a check.
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
 
 
+class Never(float):
+    """The NaN of a number that was never given; a number that was measured may be NaN, too."""
+
+
+NEVER = Never("nan")
+
+
 @dataclass(frozen=True)
 class Check:
-    """What was measured at one check of a level; what no rule reads may be missing (NaN).
+    """What was measured at one check of a level; what no rule reads may be missing.
+
+    A rule that reads what was never given raises ValueError; what was measured and is NaN, as of a
+    dead network, never stops a level.
 
     Args:
         epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
@@ -28,19 +38,21 @@ class Check:
         gradient_norm: norm of the masked gradient.
         mask_distance: fraction of surviving weights whose fate in the next mask has changed since
             the check before, or with doubling checks since half the training, in [0, 1].
+        metrics: name -> any other number, for rules that read it by its name.
 
     >>> Check(epoch=1.0, validation_accuracy=0.9).mask_distance
     nan
     """
 
     epoch: float
-    validation_accuracy: float = math.nan
+    validation_accuracy: float = NEVER
     distances: Mapping[str, float] = field(default_factory=dict)
     reference_norms: Mapping[str, float] = field(default_factory=dict)
-    gradient_norm: float = math.nan
-    mask_distance: float = math.nan
+    gradient_norm: float = NEVER
+    mask_distance: float = NEVER
     level: int = 0
-    train_loss: float = math.nan
+    train_loss: float = NEVER
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Rule(Protocol):
@@ -52,7 +64,7 @@ class Rule(Protocol):
 
     @property
     def reads(self) -> frozenset[str]:
-        """Return what the rule needs, of "accuracy", "information", "gradient" and "mask"."""
+        """Return what the rule needs, of `READS`, or names of `Check.metrics`."""
         ...
 
     def stop(self, checks: Sequence[Check]) -> bool:
@@ -74,6 +86,16 @@ def _trained(checks: Sequence[Check]) -> bool:
     # As in the published code, a rule is first asked after some training; FixedEpochs(0) is the
     # one way to train not at all.
     return checks[-1].epoch > 0
+
+
+def _given(rule: object, checks: Sequence[Check], name: str, part: str = "") -> float:
+    """Return a number of the last check, or of a mapping in it."""
+    found = getattr(checks[-1], part or name)
+    value: float = found.get(name, NEVER) if part else found
+    if isinstance(value, Never):
+        what = f"{name} of {part}" if part else name
+        raise ValueError(f"{type(rule).__name__} reads {what}, which this check was not given")
+    return value
 
 
 @dataclass(frozen=True)
@@ -162,7 +184,7 @@ class ReachAccuracy:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last validation accuracy reaches the target."""
-        return _trained(checks) and checks[-1].validation_accuracy >= self.target
+        return _trained(checks) and _given(self, checks, "validation_accuracy") >= self.target
 
 
 @dataclass(frozen=True)
@@ -195,6 +217,8 @@ class ReachLoss:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the target was reached, long enough ago."""
+        if _trained(checks):
+            _given(self, checks, "train_loss")
         reached = (c.epoch for c in checks if c.epoch > 0 and c.train_loss <= self.target)
         return checks[-1].epoch >= self.times * next(reached, math.inf)
 
@@ -240,9 +264,10 @@ class FlowConsistency:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last distance is below the tolerance."""
-        last = checks[-1]
-        unit = last.reference_norms.get(self.flow, math.nan) if self.relative else 1.0
-        return _trained(checks) and last.distances.get(self.flow, math.nan) < self.epsilon * unit
+        if not _trained(checks):
+            return False
+        unit = _given(self, checks, self.flow, "reference_norms") if self.relative else 1.0
+        return _given(self, checks, self.flow, "distances") < self.epsilon * unit
 
 
 @dataclass(frozen=True)
@@ -267,7 +292,7 @@ class SmallGradient:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last gradient norm is below epsilon."""
-        return _trained(checks) and checks[-1].gradient_norm < self.epsilon
+        return _trained(checks) and _given(self, checks, "gradient_norm") < self.epsilon
 
 
 @dataclass(frozen=True)
@@ -296,37 +321,55 @@ class MaskStability:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last `patience` mask distances are all below epsilon."""
+        _given(self, checks, "mask_distance")
         recent = checks[-self.patience :]
         return len(recent) == self.patience and all(c.mask_distance < self.epsilon for c in recent)
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Stop when the validation accuracy has not improved for some checks.
+    """Stop when a number, the validation accuracy for one, has not improved for some checks.
 
     Source: early stopping, Prechelt 1998.
 
     Args:
         patience: checks without a new best, >= 1.
+        of: "accuracy", "train_loss", or a name of `Check.metrics`.
+        mode: whether "max" or "min" is best.
 
     >>> Patience(2).stop([Check(0.0, 0.5), Check(1.0, 0.9), Check(2.0, 0.8), Check(3.0, 0.9)])
+    True
+    >>> Patience(1, "f1").stop([Check(1.0, metrics={"f1": 0.6}), Check(2.0, metrics={"f1": 0.5})])
     True
     """
 
     patience: int
+    of: str = "accuracy"
+    mode: str = "max"
     kind = "patience"
-    reads = frozenset({"accuracy"})
 
     def __post_init__(self) -> None:
         _count("patience", self.patience)
+        if self.mode not in ("max", "min"):
+            raise ValueError(f"mode must be max or min, not {self.mode!r}")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The one number that is followed."""
+        return frozenset({self.of} - {"train_loss"})
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the best accuracy lies at least `patience` measured checks back."""
-        measured = [check.validation_accuracy for check in checks]
-        accuracies = [accuracy for accuracy in measured if not math.isnan(accuracy)]
-        if not accuracies:
+        """Say whether the best number lies at least `patience` measured checks back."""
+        name = "validation_accuracy" if self.of == "accuracy" else self.of
+        part = "" if name in ("validation_accuracy", "train_loss") else "metrics"
+        if _trained(checks) or self.of != "train_loss":
+            _given(self, checks, name, part)
+        found = (c.metrics.get(name, NEVER) if part else getattr(c, name) for c in checks)
+        numbers = [number for number in found if not math.isnan(number)]
+        if not numbers:
             return False
-        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= self.patience
+        best = max(numbers) if self.mode == "max" else min(numbers)
+        return len(numbers) - 1 - numbers.index(best) >= self.patience
 
 
 @dataclass(frozen=True)
@@ -404,16 +447,29 @@ def stop_rule(config: Any, target: float, loss: float = 0.0) -> Rule:
     ReachAccuracy(target=0.9)
     """
     if not isinstance(config.stop, str):
-        reads: Any = getattr(config.stop, "reads", None)
-        is_rule = isinstance(reads, frozenset) and callable(getattr(config.stop, "stop", None))
-        if isinstance(config.stop, type) or not is_rule:
-            raise ValueError(f"stop must be a name or a rule, not {config.stop!r}")
-        if unknown := sorted(map(str, reads - READS)):
+        rule = as_rule(config.stop)
+        if unknown := sorted(map(str, rule.reads - READS)):
             raise ValueError(f"the stop rule reads {', '.join(unknown)}, which is not measured")
-        return config.stop
+        return rule
     names = config.stop.split("+")
     for name in names:
         if name not in RULES:
             raise ValueError(f"unknown stop rule {name!r}; choose from {', '.join(RULES)}")
     rules = [RULES[name](config, target, loss) for name in names]
     return rules[0] if len(rules) == 1 else AnyOf(*rules)
+
+
+def as_rule(given: Any) -> Rule:
+    """Return a rule of one's own, after making sure that it is one.
+
+    Raises:
+        ValueError: it lacks ``reads`` or ``stop``.
+
+    >>> as_rule(Patience(2)).reads
+    frozenset({'accuracy'})
+    """
+    reads: Any = getattr(given, "reads", None)
+    is_rule = isinstance(reads, frozenset) and callable(getattr(given, "stop", None))
+    if isinstance(given, type) or not is_rule:
+        raise ValueError(f"stop must be a name or a rule, not {given!r}")
+    return cast(Rule, given)

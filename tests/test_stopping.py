@@ -1,5 +1,6 @@
 """Stop rules on hand-written checks: when they stop, when they must not, what they refuse."""
 
+import copy
 import dataclasses
 import math
 import pickle
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infcop_lite.config import Config
 from infcop_lite.stopping import (
     AnyOf,
     Check,
@@ -134,8 +136,11 @@ def test_a_reference_flow_of_zero_is_never_reached_relatively():
 
 def test_a_flow_rule_reads_its_own_flow_only():
     last = Check(1.0, distances={"gradient": 0.0}, reference_norms={"gradient": 1.0})
-    assert not FlowConsistency("information", 0.5).stop([Check(0.0), last])
     assert FlowConsistency("gradient", 0.5).stop([Check(0.0), last])
+    with pytest.raises(ValueError, match="reads information of reference_norms"):
+        FlowConsistency("information", 0.5).stop([Check(0.0), last])
+    with pytest.raises(ValueError, match="reads information of distances"):
+        FlowConsistency("information", 0.5, relative=False).stop([Check(0.0), last])
 
 
 @pytest.mark.parametrize("rule", [ReachAccuracy(0.5), SmallGradient(0.5)])
@@ -179,6 +184,21 @@ UNTRAINED = Check(
 )
 
 
+#: Ten checks of a dead network: all was measured, and is NaN.
+NANS = [
+    Check(
+        float(epoch),
+        validation_accuracy=NAN,
+        distances={"information": NAN, "gradient": NAN},
+        reference_norms={"information": 1.0, "gradient": 1.0},
+        gradient_norm=NAN,
+        mask_distance=NAN,
+        train_loss=NAN,
+    )
+    for epoch in range(10)
+]
+
+
 @RULES
 def test_no_rule_stops_before_training_however_good_the_network(rule):
     assert not rule.stop([UNTRAINED])
@@ -187,19 +207,41 @@ def test_no_rule_stops_before_training_however_good_the_network(rule):
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("fixed", "schedule")])
 def test_nan_never_stops(name):
     rule, *_ = EXAMPLES[name]
-    unmeasured = [Check(float(epoch)) for epoch in range(10)]
-    nan = [
-        dataclasses.replace(
-            check,
-            distances={"information": NAN, "gradient": NAN},
-            reference_norms={"information": 1.0, "gradient": 1.0},
-        )
-        for check in unmeasured
-    ]
     parts = rule.rules[1:] if isinstance(rule, AnyOf) else [rule]  # its budget may stop
     for part in parts:
-        assert first_stop(part, unmeasured) is None
-        assert first_stop(part, nan) is None
+        assert first_stop(part, NANS) is None
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("fixed", "schedule")])
+def test_a_rule_that_reads_what_was_never_given_says_what(name):
+    """A typo in a loop of one's own would cost the whole budget of every level."""
+    rule, *_ = EXAMPLES[name]
+    rule = rule.rules[1] if isinstance(rule, AnyOf) else rule
+    with pytest.raises(ValueError, match=rf"^{type(rule).__name__} reads \w+.*, which this check"):
+        rule.stop([Check(float(epoch)) for epoch in range(10)])
+
+
+def test_never_given_is_not_nan_wherever_a_check_has_been():
+    for check in (Check(1.0), copy.deepcopy(Check(1.0)), pickle.loads(pickle.dumps(Check(1.0)))):
+        with pytest.raises(ValueError, match="ReachAccuracy reads validation_accuracy"):
+            ReachAccuracy(0.5).stop([check])
+    assert not ReachAccuracy(0.5).stop([Check(1.0, NAN)])
+
+
+def test_patience_follows_any_number_in_either_direction():
+    def checks(*numbers):
+        return [Check(float(n), metrics={"wer": wer}) for n, wer in enumerate(numbers)]
+
+    rule = Patience(2, of="wer", mode="min")
+    assert rule.reads == {"wer"}
+    assert first_stop(rule, checks(0.9, 0.5, 0.6, 0.4, NAN, 0.4, 0.5)) == 6
+    assert first_stop(Patience(2, of="wer"), checks(0.9, 0.5, 0.6)) == 2
+    losses = history(train_loss=[NAN, 0.9, 0.5, 0.6])
+    assert first_stop(Patience(1, of="train_loss", mode="min"), losses) == 3
+    with pytest.raises(ValueError, match="mode must be max or min, not 'best'"):
+        Patience(1, mode="best")
+    with pytest.raises(ValueError, match="reads wer, which is not measured"):
+        Config(stop=rule)
 
 
 def test_a_nan_reference_never_stops():
@@ -260,8 +302,7 @@ def test_any_of_stops_exactly_when_the_first_of_its_rules_does(rules, checks):
 @seeded
 @given(rules=st.lists(simple_rules, min_size=1, max_size=3), n=st.integers(0, 5))
 def test_with_a_budget_among_its_rules_any_of_never_exceeds_it(rules, n):
-    checks = [Check(float(epoch)) for epoch in range(10)]
-    assert when(AnyOf(*rules, FixedEpochs(n)), checks) <= n
+    assert when(AnyOf(*rules, FixedEpochs(n)), NANS) <= n
 
 
 @seeded
