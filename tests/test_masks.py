@@ -16,11 +16,16 @@ from torch.nn.utils import prune as torch_prune
 
 from infcop_lite.amounts import pq_index, sap_fraction, sap_fractions
 from infcop_lite.masks import (
+    Masked,
     apply_masks,
+    dead,
     density,
+    found,
+    from_zeros,
     full_masks,
     magnitude_masks,
     mask_distance,
+    n_of_m,
     prunable,
     rewind,
 )
@@ -764,3 +769,73 @@ def test_sap_pools_all_layers_in_global_scope_and_takes_each_alone_in_layerwise(
     assert sap_fractions(model, masks, "global", 0.5, 1) == pooled
     each = [sap_fraction(w, 0.5, 1) for w in weights]
     assert list(sap_fractions(model, masks, "layerwise", 0.5, 1).values()) == each
+
+
+# What comes in and what is left
+
+
+def test_the_zeros_of_a_pruned_network_are_its_masks():
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    kept = magnitude_masks(model, full_masks(model), 0.5)
+    apply_masks(model, kept)
+    for masks in (from_zeros(model), found(model)):
+        assert all(torch.equal(masks[name], mask) for name, mask in kept.items())
+
+
+def test_a_layer_of_zeros_is_an_initialisation_unless_another_layer_was_pruned():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 200))
+    model[1].weight.data.zero_()
+    model[2].weight.data.view(-1)[:15] = 0  # fewer than one in a hundred
+    assert density(found(model)) == 1.0
+    assert not from_zeros(model)["1.weight"].any()
+    model[0].weight.data[:4] = 0
+    masks = found(model)
+    assert masks["0.weight"].sum() == 32
+    assert not masks["1.weight"].any()
+    assert masks["2.weight"].all()
+
+
+def test_dead_names_layers_without_weights_as_their_modules_are_called():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Linear(2, 2))
+    masks = full_masks(model)
+    assert dead(masks) == []
+    masks["1.0.weight"][:] = False
+    masks["0.weight"][0, 0] = False
+    assert dead(masks) == ["1.0"]
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (4, 8), (3, 3)])
+def test_n_of_m_keeps_the_n_largest_of_every_group_ties_too(n, m):
+    scores = {"a": torch.rand(5, 24), "conv": torch.rand(3, 8, 3, 3), "ties": torch.ones(2, 24)}
+    for name, mask in n_of_m(scores, n, m).items():
+        groups, marks = scores[name].reshape(-1, m), mask.reshape(-1, m)
+        assert (marks.sum(1) == n).all()
+        kept = groups.masked_fill(~marks, 9).amin(1)
+        removed = groups.masked_fill(marks, -9).amax(1)
+        assert (kept >= removed).all()
+
+
+def test_n_of_m_leaves_rows_that_do_not_divide_dense_and_refuses_nonsense():
+    assert n_of_m({"odd": torch.rand(4, 6)})["odd"].all()  # 24 weights, but six in a row
+    with pytest.raises(ValueError, match="not 5 of 4"):
+        n_of_m({"a": torch.rand(4, 4)}, 5, 4)
+    with pytest.raises(ValueError, match="scores of a are NaN"):
+        n_of_m({"a": torch.full((1, 4), float("nan"))})
+
+
+def test_masked_holds_zeros_as_apply_masks_does_and_leaves_none_negative():
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(4, 3), nn.Linear(3, 2))
+    masks = magnitude_masks(model, full_masks(model), 0.5) | {
+        "2.weight": torch.ones(2, 3, dtype=torch.bool)
+    }
+    other = copy.deepcopy(model)
+    hold = Masked(model, masks)
+    hold()
+    hold.settle()
+    apply_masks(other, masks)
+    assert hold.names == ["0.weight", "1.weight"]  # a layer that keeps all costs nothing
+    for mine, expected in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, expected)
+        assert not (mine.signbit() & (mine == 0)).any()
+    with pytest.raises(ValueError, match="masks do not fit"):
+        Masked(model, {})
