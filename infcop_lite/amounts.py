@@ -133,7 +133,8 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
         dense: names of modules, or patterns of `fnmatch`.
 
     Returns:
-        Parameter name -> "frozen" (its gradient is switched off) or "dense".
+        Parameter name -> "frozen" (its gradient is switched off), "tied" (it is also the weight of
+        a layer that is never pruned, such as an embedding) or "dense".
 
     Raises:
         ValueError: a pattern that no layer has, or nothing that is left to prune.
@@ -149,11 +150,20 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
             raise ValueError(f"dense: no layer is called {pattern!r}; there are {layers}")
         found |= dict.fromkeys(named, "dense")
     frozen = {name: "frozen" for name, weight in weights.items() if not weight.requires_grad}
-    if len(found | frozen) == len(weights):
+    others = {
+        id(parameter)
+        for module in model.modules()
+        if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
+        for parameter in module.parameters(recurse=False)
+    }
+    tied = {name: "tied" for name, weight in weights.items() if id(weight) in others}
+    left = found | tied | frozen
+    if len(left) == len(weights):
         raise ValueError(
-            "nothing is left to prune: all layers are dense or frozen, requires_grad being False"
+            "nothing is left to prune: all layers are dense, tied to layers that are never pruned,"
+            " or frozen, requires_grad being False"
         )
-    return found | frozen
+    return left
 
 
 def next_masks(

@@ -199,6 +199,20 @@ def test_layers_that_stay_dense_keep_every_weight(scope, dense, amount):
     assert "not pruned: 0 (dense)" in found.summary()
 
 
+def test_an_output_layer_that_is_also_an_embedding_is_spared_and_named():
+    net = nn.ModuleDict({"emb": nn.Embedding(6, 4), "mid": nn.Linear(4, 4), "out": nn.Linear(4, 6)})
+    twins = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    assert spared(net) == {}
+    net["out"].weight = net["emb"].weight
+    assert spared(net) == {"out.weight": "tied"}
+    assert next_masks(net, full_masks(net), Config(fraction=0.5))["out.weight"].all()
+    twins[1].weight = twins[0].weight  # two layers that are pruned: nothing is promised
+    assert spared(twins) == {}
+    del net["mid"]
+    with pytest.raises(ValueError, match="nothing is left to prune"):
+        spared(net)
+
+
 def test_a_frozen_layer_is_spared_and_named():
     net = small_net()
     net[2].weight.requires_grad_(False)
