@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .batches import call, num_samples, take
 from .masks import Masks, check_masks, prunable
 from .train import evaluating
 
@@ -22,9 +24,7 @@ HINT = "; an attention needs batch_first=True, and windows or patches one dimens
 
 
 @torch.no_grad()
-def collect_activations(
-    model: nn.Module, inputs: Tensor, batch_size: int = 250
-) -> dict[str, Tensor]:
+def collect_activations(model: nn.Module, inputs: Any, batch_size: int = 250) -> dict[str, Tensor]:
     """Return the pre-activation outputs of consecutive Conv and Linear modules.
 
     Source: the reference code's hooks (activation.py): outputs before batch norm and activation,
@@ -32,7 +32,8 @@ def collect_activations(
 
     Args:
         model: any module; run in eval mode, and left with the modes it had.
-        inputs: (sample, ...) on the model's device.
+        inputs: (sample, ...) on the model's device; for a model of several inputs a dict (by name)
+            or a tuple (one by one) of such.
         batch_size: samples per forward pass; the result does not depend on it beyond round-off.
 
     Returns:
@@ -52,10 +53,11 @@ def collect_activations(
     >>> [(k, tuple(v.shape)) for k, v in collect_activations(model, torch.zeros(5, 2)).items()]
     [('0', (5, 3)), ('2', (5, 1))]
     """
-    if len(inputs) == 0:
+    total = num_samples(inputs)
+    if total == 0:
         raise ValueError("a flow needs at least one input sample")
     _check_batch_size(batch_size)
-    size = min(batch_size, len(inputs))
+    size = min(batch_size, total)
     seen: list[tuple[str, Tensor]] = []  # in one pass
 
     def keep(name: str, averaged: Callable[[Tensor], Tensor]) -> Callable[..., None]:
@@ -79,10 +81,10 @@ def collect_activations(
         with evaluating(model), every_module_called(model):
             # Every pass has the same shape (the last one overlaps the one before): a different
             # shape may round differently, and a constant unit would then pass for a signal.
-            for start in range(0, len(inputs), size):
-                fresh = min(size, len(inputs) - start)
+            for start in range(0, total, size):
+                fresh = min(size, total - start)
                 seen.clear()
-                model(inputs[start + fresh - size : start + fresh])
+                call(model, take(inputs, start + fresh - size, start + fresh))
                 calls = Counter[str]()
                 for name, output in seen:
                     calls[name] += 1
@@ -270,10 +272,11 @@ def _standardised_layers(activations: Mapping[str, Tensor]) -> list[Tensor]:
 
 def gradient_flow(
     model: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
+    inputs: Any,
+    targets: Any,
     masks: Masks | None = None,
     batch_size: int = 250,
+    loss: Callable[[Any, Any], Tensor] | None = None,
 ) -> Tensor:
     """Return the norm of the loss gradient in each prunable tensor, surviving weights only.
 
@@ -281,13 +284,15 @@ def gradient_flow(
 
     Args:
         model: the network; run in eval mode; its modes and every ``.grad`` are left as found.
-        inputs: (sample, ...) on the model's device.
-        targets: (sample,) int64 class indices.
+        inputs: (sample, ...) on the model's device; for a model of several inputs a dict (by name)
+            or a tuple (one by one) of such.
+        targets: (sample,) int64 class indices; with a loss of your own, whatever it takes.
         masks: survivors; None counts every weight.
         batch_size: samples per backward pass; the gradient is that of the mean over all samples.
+        loss: (output, targets) -> a mean over samples; cross-entropy in nats unless given.
 
     Returns:
-        (layer,) in float64, in the order of `masks.prunable`; the loss is cross-entropy in nats.
+        (layer,) in float64, in the order of `masks.prunable`.
 
     Raises:
         ValueError: no samples, different numbers of inputs and targets, a target that is no class
@@ -301,35 +306,55 @@ def gradient_flow(
     >>> gradient_flow(model, torch.ones(4, 1), torch.zeros(4, dtype=torch.long)).round(decimals=4)
     tensor([0.7071], dtype=torch.float64)
     """
-    if len(inputs) == 0 or len(inputs) != len(targets):
-        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
+    total = num_samples(inputs)
+    paired = total if targets is None else num_samples(targets)
+    if total == 0 or total != paired:
+        raise ValueError(f"{total} inputs and {paired} targets do not make samples")
     _check_batch_size(batch_size)
-    lowest, highest = (int(target) for target in targets.aminmax())
     weights = prunable(model) if masks is None else check_masks(model, masks)
     totals = [torch.zeros_like(w) for w in weights.values()]
     requires_grad = {w: w.requires_grad for w in weights.values()}
+    share = _cross_entropy(targets, total) if loss is None else _share(loss, total)
     try:
         for w in weights.values():
             w.requires_grad_(True)
         with evaluating(model), torch.enable_grad():
-            for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-                logits = model(x)
-                if targets.dtype != torch.int64 or lowest < 0 or highest >= logits.shape[1]:
-                    raise ValueError(f"targets must be int64 classes, 0 to {logits.shape[1] - 1}")
-                loss = nn.functional.cross_entropy(logits, y, reduction="sum") / len(inputs)
-                grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-                for total, grad in zip(totals, grads, strict=True):
+            for start in range(0, total, batch_size):
+                x, y = (take(part, start, start + batch_size) for part in (inputs, targets))
+                part = share(call(model, x), y, min(batch_size, total - start))
+                grads = torch.autograd.grad(part, list(weights.values()), allow_unused=True)
+                for summed, grad in zip(totals, grads, strict=True):
                     if grad is not None:
-                        total += grad
+                        summed += grad
     finally:
         for w, needed in requires_grad.items():
             w.requires_grad_(needed)
     if masks is not None:
-        totals = [total * masks[name] for name, total in zip(weights, totals, strict=True)]
-    flow = torch.stack([total.to(torch.float64).norm() for total in totals])
+        totals = [summed * masks[name] for name, summed in zip(weights, totals, strict=True)]
+    flow = torch.stack([summed.to(torch.float64).norm() for summed in totals])
     if not torch.isfinite(flow).all():
         raise ValueError("gradients are NaN or infinite: the network has diverged")
     return flow
+
+
+def _cross_entropy(targets: Any, total: int) -> Callable[[Any, Any, int], Tensor]:
+    """Return what a batch adds to the mean cross-entropy, for targets that are classes."""
+    is_class = isinstance(targets, Tensor) and targets.dtype == torch.int64
+    lowest, highest = map(int, targets.aminmax()) if is_class else (-1, -1)
+
+    def share(logits: Any, y: Tensor, size: int) -> Tensor:
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"the model returns {type(logits).__name__}: give a loss of your own")
+        if lowest < 0 or highest >= logits.shape[1]:
+            known = f"targets must be int64 classes, 0 to {logits.shape[1] - 1}"
+            raise ValueError(f"{known}; for others give a loss")
+        return nn.functional.cross_entropy(logits, y, reduction="sum") / total
+
+    return share
+
+
+def _share(loss: Callable[[Any, Any], Tensor], total: int) -> Callable[[Any, Any, int], Tensor]:
+    return lambda output, y, size: loss(output, y) * (size / total)
 
 
 def flow_distance(flow: Tensor, reference: Tensor) -> float:

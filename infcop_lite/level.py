@@ -10,16 +10,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import data, models
-from .amounts import check_final_density, next_masks
+from .amounts import check_final_density
 from .compute import choose_device, lay_out
 from .config import Config
+from .drawing import drawn_masks, generator, mask_change
 from .loaders import flip_shift
-from .masks import Masks, check_masks, full_masks, mask_distance, rewind
+from .masks import Masks, check_masks, full_masks, rewind
 from .monitor import Measured, Monitor
 from .train import (
     check_times,
@@ -32,7 +32,6 @@ from .train import (
 )
 
 NAN = float("nan")
-PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup", "score")
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,36 @@ class Start:
     level: int
     masks: Masks
     weights: Mapping[str, Tensor]
+
+
+def next_start(
+    config: Config,
+    level: int,
+    masks: Masks,
+    snapshot: Mapping[str, Tensor],
+    weights: Callable[[], Mapping[str, Tensor]],
+) -> Start:
+    """Return what a level begins with, as `Config.rewind` says.
+
+    Args:
+        config: with ``rewind``.
+        level, masks: of the level.
+        snapshot: the state dict after the warm-up.
+        weights: returns a copy of the present state dict.
+
+    Raises:
+        ValueError: a callable ``rewind`` that returns no `Start` of that level.
+    """
+    how = config.rewind
+    if how == "weights":
+        return Start(level, masks, snapshot)
+    if isinstance(how, str):
+        return Start(level, masks, weights())
+    start = how(level, snapshot, weights(), masks)
+    if not isinstance(start, Start) or start.level != level:
+        found = f"one of level {start.level}" if isinstance(start, Start) else repr(start)
+        raise ValueError(f"rewind must return a Start of level {level}, not {found}")
+    return start
 
 
 class Trainer:
@@ -88,8 +117,10 @@ class Trainer:
         self.loss = math.inf
         self.level, self.drawn = 0, dict[float, Masks]()
         self._dense: Callable[[int], float] | None = None
-        sizes, generator = (config.probe_size, config.gradient_probe), self._generator(0, "probe")
-        self.monitor = Monitor(self.model, self.train, self.validation, *sizes, generator)
+        drawn = torch.randperm(len(train), generator=self._generator(0, "probe"))
+        chosen = drawn[: config.probe_size].to(device)
+        probe = self.train.inputs[chosen], self.train.targets[chosen]
+        self.monitor = Monitor(self.model, probe, self.validation, config.gradient_probe)
 
     @classmethod
     def of(
@@ -151,23 +182,11 @@ class Trainer:
         Raises:
             ValueError: a callable ``rewind`` that returns no `Start` of that level.
         """
-        how = self.config.rewind
-        masks = self.next_masks(level - 1)
-        if how == "weights":
-            return Start(level, masks, snapshot)
-        if isinstance(how, str):
-            return Start(level, masks, self.weights())
-        start = how(level, snapshot, self.weights(), masks)
-        if not isinstance(start, Start) or start.level != level:
-            found = f"one of level {start.level}" if isinstance(start, Start) else repr(start)
-            raise ValueError(f"rewind must return a Start of level {level}, not {found}")
-        return start
+        return next_start(self.config, level, self.next_masks(level - 1), snapshot, self.weights)
 
     def next_masks(self, level: int) -> Masks:
         """Return the masks that pruning now would give; a level draws its random numbers once."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self._generator(level, "score").initial_seed())
-            return next_masks(self.model, self.masks, self.config, self.monitor.probe)
+        return drawn_masks(self.model, self.masks, self.config, level, self.monitor.probe)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the state dict as it is now."""
@@ -246,10 +265,7 @@ class Trainer:
         return go_on
 
     def _generator(self, level: int, purpose: str) -> torch.Generator:
-        """Return a generator for one purpose: no level depends on how long another ran."""
-        key = (self.config.seed, PURPOSES.index(purpose), level)
-        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed))
+        return generator(self.config.seed, purpose, level)
 
     def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
@@ -277,9 +293,4 @@ class Trainer:
         It is compared with that of the check before; with doubling checks, of half as many steps.
         """
         doubling = self.config.spacing == "doubling"
-        earlier = step / 2 if doubling else max(self.drawn, default=-1)
-        now, before = self.next_masks(self.level), self.drawn.get(earlier)
-        if not doubling:
-            self.drawn.clear()
-        self.drawn[step] = now
-        return mask_distance(before, now, self.masks) if before else NAN
+        return mask_change(self.drawn, step, self.next_masks(self.level), self.masks, doubling)

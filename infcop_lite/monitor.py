@@ -1,18 +1,20 @@
 """What is measured of a network: always on the same probe, when somebody first asks for it."""
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from time import process_time
+from typing import Any
 
-import torch
+import torch  # noqa: F401 - the examples need it
 from torch import Tensor, nn
 
+from .batches import take
 from .data import Split
 from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
-from .stopping import Check
+from .stopping import NEVER, Check, Never
 from .train import evaluate
 
 NAN = float("nan")
@@ -31,6 +33,7 @@ class Measured:
             were none.
         mask_distance: how much the next mask has changed, see `level.Trainer.mask_change`.
         seconds: measurement -> processor seconds that it took, over all threads.
+        metrics: name -> any other number, which somebody else has measured.
     """
 
     accuracy: float = NAN
@@ -38,6 +41,7 @@ class Measured:
     loss: float = math.inf
     mask_distance: float = NAN
     seconds: dict[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def restrict(self, what: Collection[str]) -> "Measured":
         """Return the same without what somebody has not asked for.
@@ -81,7 +85,42 @@ class Measured:
             mask_distance=self.mask_distance,
             level=level,
             train_loss=self.loss,
+            metrics=self.metrics,
         )
+
+
+def told(metrics: Mapping[str, Any]) -> Measured:
+    """Return what somebody else has measured, as numbers; the rest was never given.
+
+    Args:
+        metrics: ``validation_accuracy``, ``train_loss``, and others by their names.
+
+    Raises:
+        ValueError: something that is not one number.
+
+    >>> told({"train_loss": torch.tensor(0.5), "f1": 1}).metrics
+    {'f1': 1.0}
+    """
+    numbers = {}
+    for name, value in metrics.items():
+        try:
+            numbers[name] = float(value.detach() if isinstance(value, Tensor) else value)
+        except (TypeError, ValueError, RuntimeError):
+            kind = type(value).__name__
+            raise ValueError(f"{name} must be one number, not this {kind}") from None
+    accuracy, loss = (numbers.pop(k, NEVER) for k in ("validation_accuracy", "train_loss"))
+    return Measured(accuracy, loss=loss, mask_distance=NEVER, metrics=numbers)
+
+
+def plain(found: Measured | Check) -> dict[str, Any]:
+    """Return numbers, tensors and dicts that any checkpoint holds, without what was never given.
+
+    >>> plain(Check(1.0, 0.5))["validation_accuracy"], "train_loss" in plain(Check(1.0, 0.5))
+    (0.5, False)
+    """
+    values = {f.name: getattr(found, f.name) for f in fields(found)}
+    given = {name: value for name, value in values.items() if not isinstance(value, Never)}
+    return {name: dict(v) if isinstance(v, Mapping) else v for name, v in given.items()}
 
 
 class Monitor:
@@ -91,12 +130,11 @@ class Monitor:
 
     Args:
         model: the network; every measurement leaves it as found.
-        train: the probe is drawn from it.
-        validation: for the accuracy.
-        probe_size: how many training samples make the probe; all of them if there are fewer.
-        gradient_probe: the gradient is measured on the first so many of these; on all if there are
-            fewer. See `Config` for what that costs.
-        generator: draws the probe.
+        probe: (inputs, targets), training samples; inputs of several tensors are a dict or a tuple.
+        validation: for the accuracy, if that is measured here.
+        gradient_probe: the gradient is measured on the first so many of the probe; on all if there
+            are fewer. See `Config` for what that costs.
+        loss: as for `flows.gradient_flow`.
 
     Note:
         The reference code measures on the whole training set.
@@ -105,17 +143,13 @@ class Monitor:
     def __init__(
         self,
         model: nn.Module,
-        train: Split,
-        validation: Split,
-        probe_size: int,
+        probe: tuple[Any, Any],
+        validation: Split | None,
         gradient_probe: int,
-        generator: torch.Generator,
+        loss: Callable[[Any, Any], Tensor] | None = None,
     ) -> None:
-        self.model, self.validation = model, validation
-        chosen = torch.randperm(len(train), generator=generator)[:probe_size]
-        chosen = chosen.to(train.inputs.device)
-        inputs, targets = self.probe = train.inputs[chosen], train.targets[chosen]
-        self.gradient_probe = inputs[:gradient_probe], targets[:gradient_probe]
+        self.model, self.probe, self.validation, self.loss = model, probe, validation, loss
+        self.gradient_probe = take(probe, 0, gradient_probe)
 
     def measure(
         self,
@@ -165,12 +199,15 @@ class Monitor:
         """
         try:
             # two numbers, of which one is no accidental number of tokens
-            return all(len(collect_activations(self.model, self.probe[0][:n])) > 1 for n in (2, 3))
+            few = [take(self.probe[0], 0, n) for n in (2, 3)]
+            return all(len(collect_activations(self.model, inputs)) > 1 for inputs in few)
         except ValueError:
             return False
 
     def accuracy(self) -> float:
         """Return the accuracy on the validation data; FloatingPointError for an infinite loss."""
+        if self.validation is None:
+            raise ValueError("no validation data: the accuracy is not measured here")
         loss, accuracy = evaluate(self.model, self.validation.inputs, self.validation.targets)
         if not math.isfinite(loss):
             raise FloatingPointError("the validation loss is not finite; a smaller lr may help")
@@ -189,7 +226,8 @@ class Monitor:
         if name == "information":
             return information_flow(collect_activations(self.model, self.probe[0]))
         if name == "gradient":
-            return gradient_flow(self.model, *self.gradient_probe, masks)
+            inputs, targets = self.gradient_probe
+            return gradient_flow(self.model, inputs, targets, masks, loss=self.loss)
         raise ValueError(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
 
 

@@ -7,15 +7,17 @@ counts, within a layer or, in global scope, over all of them.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .batches import call, num_samples, take
 from .masks import Masks, prunable
 from .train import evaluating
 
-Batch = tuple[Tensor, Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Batch = tuple[Any, Any]
+Loss = Callable[[Any, Any], Tensor]
 Scores = dict[str, Tensor]
 Score = Callable[[nn.Module, Masks, Batch | None, Loss], Mapping[str, Tensor]]
 BATCH_SIZE = 250
@@ -61,8 +63,8 @@ def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss
         squares[name] = squares[name] + per_unit if name in squares else per_unit
 
     with _watched(model, add), torch.no_grad(), evaluating(model):
-        for x in _batch(batch)[0].split(BATCH_SIZE):
-            model(x)
+        for x, _ in _pieces(batch):
+            call(model, x)
     scores = magnitude(model, masks, batch, loss)
     for name, score in scores.items():
         norms = squares.get(name, torch.zeros(score.shape[:2], device=score.device)).sqrt()
@@ -82,12 +84,13 @@ def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> S
     >>> taylor(layer, {}, batch, nn.functional.cross_entropy)["weight"].shape
     torch.Size([2, 2])
     """
-    inputs, targets = _batch(batch)
+    pieces = _pieces(batch)
+    total = sum(num_samples(x) for x, _ in pieces)
     weights = {name: weight for name, weight in prunable(model).items() if weight.requires_grad}
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     with evaluating(model), torch.enable_grad():
-        for x, y in zip(inputs.split(BATCH_SIZE), targets.split(BATCH_SIZE), strict=True):
-            part = loss(model(x), y) * (len(x) / len(inputs))
+        for x, y in pieces:
+            part = loss(call(model, x), y) * (num_samples(x) / total)
             found = torch.autograd.grad(part, list(weights.values()), allow_unused=True)
             for name, gradient in zip(weights, found, strict=True):
                 if gradient is not None:
@@ -106,6 +109,22 @@ def at_random(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -
     return {name: torch.rand(weight.shape).to(weight.device) for name, weight in weights}
 
 
+def cross_entropy(output: Any, targets: Any) -> Tensor:
+    """Return the mean cross-entropy in nats, of classes and of nothing else.
+
+    Source: torch, which takes numbers of any kind for the probabilities of classes.
+
+    Raises:
+        ValueError: targets that are no int64 classes.
+
+    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([1])).item() == torch.tensor(2.0).log().item()
+    True
+    """
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
+        raise ValueError("targets must be int64 classes; for others give a loss")
+    return nn.functional.cross_entropy(output, targets)
+
+
 #: Name -> score.
 SCORES: dict[str, Score] = {
     "magnitude": magnitude,
@@ -115,10 +134,12 @@ SCORES: dict[str, Score] = {
 }
 
 
-def _batch(batch: Batch | None) -> Batch:
+def _pieces(batch: Batch | None) -> list[Batch]:
+    """Return a batch in pieces of a size that memory has room for."""
     if batch is None:
         raise ValueError("this score reads a batch: give (inputs, targets)")
-    return batch
+    starts = range(0, num_samples(batch), BATCH_SIZE)
+    return [take(batch, start, start + BATCH_SIZE) for start in starts]
 
 
 @contextmanager
