@@ -17,6 +17,7 @@ from .flows import flow_distance, gradient_flow, information_flow
 from .level import Start, Trainer
 from .loop import compare, run, run_imp
 from .masks import density, full_masks, keep_best, magnitude_masks
+from .pruner import Pruner
 from .pruning import prune
 from .stopping import (
     AnyOf,
@@ -42,6 +43,7 @@ __all__ = [
     "FlowConsistency",
     "MaskStability",
     "Patience",
+    "Pruner",
     "ReachAccuracy",
     "ReachLoss",
     "Schedule",

@@ -45,6 +45,18 @@ MAY_IMPORT = {
         "monitor",
         "train",
     },
+    "pruner": {
+        "amounts",
+        "batches",
+        "config",
+        "drawing",
+        "flows",
+        "level",
+        "masks",
+        "monitor",
+        "scores",
+        "stopping",
+    },
     "recording": {
         "compute",
         "config",
@@ -106,7 +118,7 @@ MAY_IMPORT = {
     "__main__": {"config", "data", "datasets", "records", "rows", "sweep"},
     "__init__": {
         *("_moved", "collecting", "compacting", "config", "flows", "level", "loop", "masks"),
-        *("pruning", "stopping", "sweep"),
+        *("pruner", "pruning", "stopping", "sweep"),
     },
 }
 # A module of a package may import its neighbours there, and what its package may.
