@@ -14,7 +14,8 @@ from .batches import take
 from .data import Split
 from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
-from .stopping import NEVER, Check, Never
+from .never import Never
+from .stopping import Check
 from .train import evaluate
 
 NAN = float("nan")
@@ -108,8 +109,9 @@ def told(metrics: Mapping[str, Any]) -> Measured:
         except (TypeError, ValueError, RuntimeError):
             kind = type(value).__name__
             raise ValueError(f"{name} must be one number, not this {kind}") from None
-    accuracy, loss = (numbers.pop(k, NEVER) for k in ("validation_accuracy", "train_loss"))
-    return Measured(accuracy, loss=loss, mask_distance=NEVER, metrics=numbers)
+    accuracy, loss = (numbers.pop(k, Never(k)) for k in ("validation_accuracy", "train_loss"))
+    never = Never("mask_distance")
+    return Measured(accuracy, loss=loss, mask_distance=never, metrics=numbers)
 
 
 def plain(found: Measured | Check) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from .flows import FLOWS
 from .level import next_start
 from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
 from .monitor import Measured, Monitor, plain, told
+from .never import Never
 from .scores import cross_entropy
-from .stopping import NEVER, Check, Never, Rule, as_rule, stop_rule
+from .stopping import Check, Rule, as_rule, stop_rule
 
 #: More fields of `Config` that a pruner takes.
 MORE = frozenset(
@@ -106,12 +107,11 @@ class Pruner:
         self.model, self.levels, self.epochs = model, levels, epochs
         check_final_density(model, self.config)
         self.masks = self._fitting(found(model) if masks is None else masks)
-        self.level, self.checks = 0, list[Check]()
+        self.level, self.checks, self._drawn = 0, list[Check](), dict[float, Masks]()
         self._snapshot: Mapping[str, Any] | None = None
         self._reference: Measured | None = None
         self._monitor: Monitor | None = None
         self._loss: Callable[[Any, Any], Tensor] | None = None
-        self._drawn: dict[float, Masks] = {}
         self._hold: Masked | None = None
         self._other: tuple[nn.Module, Masked] | None = None
         if masks is not None:
@@ -187,8 +187,7 @@ class Pruner:
         if self._monitor is not None:
             self._monitor.measure(flows, reference, self.masks)
         reference.seconds.clear()  # states of equal runs are equal
-        self._snapshot, self._reference = self._weights(), reference
-        self._drawn = {}
+        self._snapshot, self._reference, self._drawn = self._weights(), reference, {}
 
     def check(self, epoch: float, **metrics: float) -> bool:
         """Measure what the rule reads, remember it, and say whether the level may end.
@@ -205,7 +204,7 @@ class Pruner:
         rule, now = self._rule(self._reference), told(metrics)
         own = {"train_loss": now.loss, "accuracy": now.accuracy, **now.metrics}
         for name in sorted(rule.reads - {"mask", *FLOWS}):
-            if isinstance(own.get(name, NEVER), Never):
+            if isinstance(own.get(name, Never(name)), Never):
                 wanted = "validation_accuracy" if name == "accuracy" else name
                 raise ValueError(f"the stop rule reads {wanted}: give check(epoch, {wanted}=...)")
         if "mask" in rule.reads:

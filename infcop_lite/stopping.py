@@ -10,15 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from .never import Never
+
 #: What can be measured at a check.
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
-
-
-class Never(float):
-    """The NaN of a number that was never given; a number that was measured may be NaN, too."""
-
-
-NEVER = Never("nan")
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,13 @@ class Check:
     """
 
     epoch: float
-    validation_accuracy: float = NEVER
+    validation_accuracy: float = Never("validation_accuracy")
     distances: Mapping[str, float] = field(default_factory=dict)
     reference_norms: Mapping[str, float] = field(default_factory=dict)
-    gradient_norm: float = NEVER
-    mask_distance: float = NEVER
+    gradient_norm: float = Never("gradient_norm")
+    mask_distance: float = Never("mask_distance")
     level: int = 0
-    train_loss: float = NEVER
+    train_loss: float = Never("train_loss")
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -86,16 +81,6 @@ def _trained(checks: Sequence[Check]) -> bool:
     # As in the published code, a rule is first asked after some training; FixedEpochs(0) is the
     # one way to train not at all.
     return checks[-1].epoch > 0
-
-
-def _given(rule: object, checks: Sequence[Check], name: str, part: str = "") -> float:
-    """Return a number of the last check, or of a mapping in it."""
-    found = getattr(checks[-1], part or name)
-    value: float = found.get(name, NEVER) if part else found
-    if isinstance(value, Never):
-        what = f"{name} of {part}" if part else name
-        raise ValueError(f"{type(rule).__name__} reads {what}, which this check was not given")
-    return value
 
 
 @dataclass(frozen=True)
@@ -184,7 +169,7 @@ class ReachAccuracy:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last validation accuracy reaches the target."""
-        return _trained(checks) and _given(self, checks, "validation_accuracy") >= self.target
+        return _trained(checks) and checks[-1].validation_accuracy >= self.target
 
 
 @dataclass(frozen=True)
@@ -217,8 +202,6 @@ class ReachLoss:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the target was reached, long enough ago."""
-        if _trained(checks):
-            _given(self, checks, "train_loss")
         reached = (c.epoch for c in checks if c.epoch > 0 and c.train_loss <= self.target)
         return checks[-1].epoch >= self.times * next(reached, math.inf)
 
@@ -264,10 +247,10 @@ class FlowConsistency:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last distance is below the tolerance."""
-        if not _trained(checks):
-            return False
-        unit = _given(self, checks, self.flow, "reference_norms") if self.relative else 1.0
-        return _given(self, checks, self.flow, "distances") < self.epsilon * unit
+        last, never = checks[-1], Never(f"the distance of the {self.flow} flow")
+        unit = last.reference_norms.get(self.flow, never) if self.relative else 1.0
+        distance = last.distances.get(self.flow, never)
+        return _trained(checks) and unit >= 0 and distance < self.epsilon * unit
 
 
 @dataclass(frozen=True)
@@ -292,7 +275,7 @@ class SmallGradient:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last gradient norm is below epsilon."""
-        return _trained(checks) and _given(self, checks, "gradient_norm") < self.epsilon
+        return _trained(checks) and checks[-1].gradient_norm < self.epsilon
 
 
 @dataclass(frozen=True)
@@ -321,7 +304,6 @@ class MaskStability:
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last `patience` mask distances are all below epsilon."""
-        _given(self, checks, "mask_distance")
         recent = checks[-self.patience :]
         return len(recent) == self.patience and all(c.mask_distance < self.epsilon for c in recent)
 
@@ -361,11 +343,9 @@ class Patience:
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the best number lies at least `patience` measured checks back."""
         name = "validation_accuracy" if self.of == "accuracy" else self.of
-        part = "" if name in ("validation_accuracy", "train_loss") else "metrics"
-        if _trained(checks) or self.of != "train_loss":
-            _given(self, checks, name, part)
-        found = (c.metrics.get(name, NEVER) if part else getattr(c, name) for c in checks)
-        numbers = [number for number in found if not math.isnan(number)]
+        asked = [c for c in checks if c.epoch > 0 or name != "train_loss"]
+        found = (getattr(c, name, c.metrics.get(name, Never(name))) for c in asked)
+        numbers = [number for number in found if number <= math.inf]  # not NaN
         if not numbers:
             return False
         best = max(numbers) if self.mode == "max" else min(numbers)

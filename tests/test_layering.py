@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "limits": set(),
     "batches": set(),
     "flows": {"batches", "masks", "train"},
-    "stopping": set(),
+    "never": set(),
+    "stopping": {"never"},
     "source": set(),
     "datasets": {"source"},
     "data": {"datasets"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "identity": {"config"},
     "amounts": {"config", "masks", "scores"},
     "drawing": {"amounts", "config", "masks", "scores"},
-    "monitor": {"batches", "data", "flows", "masks", "stopping", "train"},
+    "monitor": {"batches", "data", "flows", "masks", "never", "stopping", "train"},
     "ledger": set(),
     "rows": set(),
     "records": {"ledger", "rows"},
@@ -54,6 +55,7 @@ MAY_IMPORT = {
         "level",
         "masks",
         "monitor",
+        "never",
         "scores",
         "stopping",
     },
@@ -124,8 +126,17 @@ MAY_IMPORT = {
 # A module of a package may import its neighbours there, and what its package may.
 PACKAGES = {"theory": {"masks", "flows", "amounts"}}
 PACKAGES["explorer"] = set(MAY_IMPORT) - {"_moved", "__init__", "__main__"} | {"theory"}
-WITHOUT_TORCH = ("stopping", "rows", "ledger", "records", "labels", "collecting", "results")
-WITHOUT_TORCH += ("evidence", "figures")
+WITHOUT_TORCH = (
+    "never",
+    "stopping",
+    "rows",
+    "ledger",
+    "records",
+    "labels",
+    "collecting",
+    "results",
+)
+WITHOUT_TORCH += ("never", "evidence", "figures")
 WITH_FILES = ("source", "data", "datasets", "ledger", "records", "collecting", "results")
 WITH_FILES += ("__main__",)
 MODULES = sorted(

@@ -137,9 +137,9 @@ def test_a_reference_flow_of_zero_is_never_reached_relatively():
 def test_a_flow_rule_reads_its_own_flow_only():
     last = Check(1.0, distances={"gradient": 0.0}, reference_norms={"gradient": 1.0})
     assert FlowConsistency("gradient", 0.5).stop([Check(0.0), last])
-    with pytest.raises(ValueError, match="reads information of reference_norms"):
+    with pytest.raises(ValueError, match="reads the distance of the information flow"):
         FlowConsistency("information", 0.5).stop([Check(0.0), last])
-    with pytest.raises(ValueError, match="reads information of distances"):
+    with pytest.raises(ValueError, match="reads the distance of the information flow"):
         FlowConsistency("information", 0.5, relative=False).stop([Check(0.0), last])
 
 
@@ -217,13 +217,15 @@ def test_a_rule_that_reads_what_was_never_given_says_what(name):
     """A typo in a loop of one's own would cost the whole budget of every level."""
     rule, *_ = EXAMPLES[name]
     rule = rule.rules[1] if isinstance(rule, AnyOf) else rule
-    with pytest.raises(ValueError, match=rf"^{type(rule).__name__} reads \w+.*, which this check"):
+    with pytest.raises(
+        ValueError, match=r"^the stop rule reads \w+.*, which this check was not given$"
+    ):
         rule.stop([Check(float(epoch)) for epoch in range(10)])
 
 
 def test_never_given_is_not_nan_wherever_a_check_has_been():
     for check in (Check(1.0), copy.deepcopy(Check(1.0)), pickle.loads(pickle.dumps(Check(1.0)))):
-        with pytest.raises(ValueError, match="ReachAccuracy reads validation_accuracy"):
+        with pytest.raises(ValueError, match="reads validation_accuracy"):
             ReachAccuracy(0.5).stop([check])
     assert not ReachAccuracy(0.5).stop([Check(1.0, NAN)])
 
