@@ -201,7 +201,8 @@ class Pruner:
         """
         if self._reference is None:
             raise ValueError("check comes after snapshot: there is nothing to hold a level against")
-        rule, now = self._rule(self._reference), told(metrics)
+        rule = self._rule(self._reference)
+        now = told(metrics if epoch > 0 else {"train_loss": float("nan"), **metrics})
         own = {"train_loss": now.loss, "accuracy": now.accuracy, **now.metrics}
         for name in sorted(rule.reads - {"mask", *FLOWS}):
             if isinstance(own.get(name, Never(name)), Never):

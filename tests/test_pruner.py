@@ -580,6 +580,21 @@ def test_rules_read_numbers_of_ones_own_and_a_nan_never_stops():
     assert not dead.check(1)
 
 
+def test_before_any_training_there_is_no_loss_to_be_given():
+    class Halved:
+        reads = frozenset()
+
+        def stop(self, checks):
+            return checks[-1].train_loss < 0.5
+
+    pruner = begun(stop=Halved())
+    assert not pruner.check(0)
+    assert pruner.check(1, train_loss=0.4)
+    with pytest.raises(ValueError, match="reads train_loss, which this check was not given"):
+        pruner.check(2)
+    assert [check.epoch for check in pruner.checks] == [0, 1]
+
+
 def test_the_mask_change_is_that_since_the_check_before():
     model = mlp()
     pruner = Pruner(model, stop=MaskStability(0.01), fraction=0.5)

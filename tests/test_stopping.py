@@ -181,6 +181,7 @@ UNTRAINED = Check(
     reference_norms={"information": 1.0, "gradient": 1.0},
     gradient_norm=0.0,
     mask_distance=NAN,  # nothing to compare with before the second check
+    train_loss=NAN,  # of no steps
 )
 
 
