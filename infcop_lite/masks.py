@@ -188,7 +188,7 @@ def from_zeros(model: nn.Module) -> Masks:
     return {name: weight.detach() != 0 for name, weight in prunable(model).items()}
 
 
-#: A layer with this share of exact zeros has been pruned: initial weights have none.
+#: A layer with this share of exact zeros has been pruned, for initial weights have none.
 SPARSE = 0.01
 
 

@@ -26,7 +26,7 @@ MORE = frozenset(
     {"amount", "p", "q", "eta", "gamma", "beta", "epsilon", "absolute", "patience", "seed"}
     | {"gradient_probe"}
 )
-#: What some rules hold a level against: name of the rule -> what `Pruner.snapshot` must be told.
+#: What `Pruner.snapshot` must be told for rules that hold a level against it, by their names.
 HELD = {"accuracy": "validation_accuracy", "loss": "train_loss", "twice-loss": "train_loss"}
 STATE = {"level", "masks", "snapshot", "reference", "checks", "drawn", "probe", "own_loss"}
 ENDLESS = 999_999_999.0
