@@ -122,7 +122,7 @@ def monitoring(bench: Bench, rounds: int) -> list[Row]:
     shares = {what: ratio(s, seconds["steps"]) / calls_per_epoch for what, s in seconds.items()}
     del shares["steps"]
     shares["validation"] *= num_train / 10 / len(tenth)
-    both: Row = {"network": bench.name, "what": "both flows / epoch"}  # a rule reads one
+    both: Row = {"network": bench.name, "what": "both flows / epoch", "wanted": ""}
     both["ratio"] = shares["information flow"] + shares["gradient flow"]
     before = tensor_bytes()
     kept = information_flow(collect_activations(model, probe[0])), gradient_flow(model, *few)
