@@ -15,10 +15,10 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from infcop_lite import labels, records, results
+from infcop_lite.collecting import described
 from infcop_lite.ledger import STARTS, replace
 from infcop_lite.rows import from_csv, to_csv
 
@@ -140,9 +140,9 @@ def _provenance(files: Files) -> dict[str, Any]:
 
 def _said(name: str, files: Files) -> dict[str, Cells]:
     """Return what the record of a run says of its rules, for rows that do not say it themselves."""
-    with TemporaryDirectory() as scratch:
-        write(Path(scratch, name), files)
-        rows = results.read_run(Path(scratch, name))
+    record = json.loads(files[records.RUN])
+    rows = described(records.as_table(files[records.ROWS].decode(), name), record)
+    rows["warmup_epochs"] = record["config"]["warmup_epochs"]
     wanted = [k for k in (*labels.COLUMNS, "device", "warmup_epochs") if k in rows]
     first = rows.drop_duplicates("rule") if "rule" in rows else rows.head(1)
     texts = from_csv(to_csv(first[wanted].to_dict("records")))

@@ -44,6 +44,16 @@ def take(batch: Any, start: int, stop: int) -> Any:
     return _each(batch, lambda tensor: tensor[start:stop] if tensor.dim() else tensor)
 
 
+def pieces(batch: Any, size: int) -> Iterator[Any]:
+    """Yield a batch in parts of so many samples, the last with what is left.
+
+    >>> [part.tolist() for part in pieces(torch.arange(3), 2)]
+    [[0, 1], [2]]
+    """
+    for start in range(0, num_samples(batch), size):
+        yield take(batch, start, start + size)
+
+
 def moved(batch: Any, device: torch.device) -> Any:
     """Return a copy of a batch on a device, in plain dicts, tuples and lists.
 

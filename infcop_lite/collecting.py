@@ -32,6 +32,18 @@ def with_device(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
     return rows.assign(device=record["machine"].get("accelerator") or "cpu")
 
 
+def described(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rows that say which rule each is of, and on which device it was made.
+
+    Args:
+        rows, record: as `records.read` gives them.
+
+    Raises:
+        ValueError: as for `labels.with_rules`.
+    """
+    return with_device(labels.with_rules(rows, record["config"]), record)
+
+
 def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
     """Return the rows of all runs in some folders, as `evidence.final` takes them.
 
@@ -77,7 +89,7 @@ def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
         own = {n: record["config"][n] for n in ("seed", "warmup_epochs") if n in record["config"]}
         if missing := {"seed", "warmup_epochs", "level"} - {*own, *rows}:
             raise ValueError(f"{folder} holds no run: {', '.join(sorted(missing))} is not there")
-        rows = with_device(labels.with_rules(rows, record["config"]), record).assign(**own)
+        rows = described(rows, record).assign(**own)
         rows = rows.assign(**{name: np.nan for name in MAY_LACK if name not in rows})
         for rule, group in rows.groupby(rows.get("rule", rows.get("stop")), sort=False):
             runs.append((folder, group.assign(rule=rule)))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import call, num_samples, take
+from .batches import call, num_samples, pieces, take
 from .masks import Masks, check_masks, prunable
 from .train import evaluating
 
@@ -319,9 +319,8 @@ def gradient_flow(
         for w in weights.values():
             w.requires_grad_(True)
         with evaluating(model), torch.enable_grad():
-            for start in range(0, total, batch_size):
-                x, y = (take(part, start, start + batch_size) for part in (inputs, targets))
-                part = share(call(model, x), y, min(batch_size, total - start))
+            for x, y in pieces((inputs, targets), batch_size):
+                part = share(call(model, x), y, num_samples(x))
                 grads = torch.autograd.grad(part, list(weights.values()), allow_unused=True)
                 for summed, grad in zip(totals, grads, strict=True):
                     if grad is not None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from . import labels, records
-from .collecting import with_device
+from . import records
+from .collecting import described
 from .records import as_table
 
 RUNS, PROVENANCE = "runs.csv", "provenance.jsonl"
@@ -78,10 +78,9 @@ def read_run(folder: Path) -> pd.DataFrame:
         FileNotFoundError, ValueError: as for `read`.
     """
     rows, record = records.read(folder)
-    config = record["config"]
-    rows = with_device(labels.with_rules(rows, config), record)
     family, seed = split_name(folder.name)
-    return rows.assign(family=family, seed=seed, warmup_epochs=config["warmup_epochs"])
+    own = {"family": family, "seed": seed, "warmup_epochs": record["config"]["warmup_epochs"]}
+    return described(rows, record).assign(**own)
 
 
 def split_name(name: str) -> tuple[str, int]:

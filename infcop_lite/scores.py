@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import call, num_samples, take
+from .batches import call, num_samples, pieces
 from .masks import Masks, prunable
 from .train import evaluating
 
@@ -84,12 +84,12 @@ def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> S
     >>> taylor(layer, {}, batch, nn.functional.cross_entropy)["weight"].shape
     torch.Size([2, 2])
     """
-    pieces = _pieces(batch)
-    total = sum(num_samples(x) for x, _ in pieces)
+    parts = _pieces(batch)
+    total = sum(num_samples(x) for x, _ in parts)
     weights = {name: weight for name, weight in prunable(model).items() if weight.requires_grad}
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     with evaluating(model), torch.enable_grad():
-        for x, y in pieces:
+        for x, y in parts:
             part = loss(call(model, x), y) * (num_samples(x) / total)
             found = torch.autograd.grad(part, list(weights.values()), allow_unused=True)
             for name, gradient in zip(weights, found, strict=True):
@@ -138,8 +138,7 @@ def _pieces(batch: Batch | None) -> list[Batch]:
     """Return a batch in pieces of a size that memory has room for."""
     if batch is None:
         raise ValueError("this score reads a batch: give (inputs, targets)")
-    starts = range(0, num_samples(batch), BATCH_SIZE)
-    return [take(batch, start, start + BATCH_SIZE) for start in starts]
+    return list(pieces(batch, BATCH_SIZE))
 
 
 @contextmanager

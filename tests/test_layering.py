@@ -108,7 +108,7 @@ MAY_IMPORT = {
     },
     "labels": {"stopping"},
     "collecting": {"labels", "records"},
-    "results": {"collecting", "labels", "records"},
+    "results": {"collecting", "records"},
     "evidence": {"collecting", "labels", "results"},
     "tracing": set(),
     "cost": set(),
