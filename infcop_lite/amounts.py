@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import Config
+from .layers import is_layer
 from .masks import Masks, check_masks, density, keep_best, prunable
 from .scores import SCORES, Batch, Loss, magnitude
 
@@ -153,7 +154,7 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
     others = {
         id(parameter)
         for module in model.modules()
-        if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
+        if not is_layer(module)
         for parameter in module.parameters(recurse=False)
     }
     tied = {name: "tied" for name, weight in weights.items() if id(weight) in others}

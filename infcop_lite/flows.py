@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import call, num_samples, pieces, take
+from .layers import is_layer
 from .masks import Masks, check_masks, prunable
 from .train import evaluating
 
@@ -75,7 +76,7 @@ def collect_activations(model: nn.Module, inputs: Any, batch_size: int = 250) ->
             continue
         if isinstance(module, nn.modules.conv._ConvNd):
             handles.append(module.register_forward_hook(keep(name, _mean_over_space)))
-        elif isinstance(module, nn.Linear):
+        elif is_layer(module):
             handles.append(module.register_forward_hook(keep(name, _mean_over_tokens)))
     try:
         with evaluating(model), every_module_called(model):

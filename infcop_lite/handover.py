@@ -14,7 +14,8 @@ from torch.nn.utils import prune
 
 from . import records
 from .flows import every_module_called
-from .masks import Masks, apply_masks, check_masks
+from .layers import is_layer, remedy
+from .masks import Masks, apply_masks, check_masks, of_zeros
 
 SUFFIX = ".safetensors"
 BITS = ".bfloat16"  # numpy has no such numbers: the file holds their bits, and the name says so
@@ -71,7 +72,8 @@ def from_torch_prune(model: nn.Module) -> Masks:
 
     Returns:
         Parameter name -> boolean tensor, for every prunable weight by the name that it has without
-        pruning; all True where torch prunes nothing. They fit the model as soon as
+        pruning. Where torch prunes nothing, or its pruning has been made permanent, the exact zeros
+        of the weight say what is removed, see `masks.found`. They fit the model as soon as
         ``prune.remove(module, "weight")`` has made its pruning permanent.
 
     Raises:
@@ -83,14 +85,20 @@ def from_torch_prune(model: nn.Module) -> Masks:
     >>> _ = prune.l1_unstructured(model[0], "weight", amount=1)
     >>> {name: int(mask.sum()) for name, mask in from_torch_prune(model).items()}
     {'0.weight': 1, '1.weight': 1}
+    >>> _ = prune.remove(model[0], "weight")
+    >>> from_torch_prune(model)["0.weight"].sum().item()
+    1
     """
     found: dict[int, tuple[str, Tensor]] = {}
     masks: dict[int, tuple[str, Tensor]] = {}
+    plain: dict[str, Tensor] = {}
     for owner, module in model.named_modules():
         pruned = {f"{hook._tensor_name}_orig" for hook in _hooks(module)}
-        is_layer = isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
-        if is_layer and not {"weight", "weight_orig"} & set(module._parameters):
-            raise ValueError(f"{owner}.weight is computed, and not by torch.nn.utils.prune")
+        has_mask = is_layer(module)
+        if has_mask and "weight" not in module._parameters and "weight_orig" not in pruned:
+            name = f"{owner}.weight".lstrip(".")
+            why = f"{name} is computed, and not by torch.nn.utils.prune"
+            raise ValueError(f"{why}: first call {remedy(module)}")
         for key, parameter in module.named_parameters(recurse=False):
             tensor = key.removesuffix("_orig") if key in pruned else key
             name = f"{owner}.{tensor}".lstrip(".")
@@ -103,14 +111,17 @@ def from_torch_prune(model: nn.Module) -> Masks:
             other, same = found.setdefault(id(parameter), (name, kept))
             if not torch.equal(same, kept):
                 raise ValueError(f"{other} and {name} share a weight, but not a mask")
-            if is_layer and tensor == "weight":
+            if has_mask and tensor == "weight":
                 masks.setdefault(id(parameter), (name, kept))
+                if key not in pruned:
+                    plain[name] = parameter
     for number, (name, kept) in found.items():
         if number not in masks and not kept.all():
             raise ValueError(f"{name} is pruned, but masks are of Conv and Linear weights only")
     if not masks:
         raise ValueError(f"{type(model).__name__} has no Conv or Linear weights to prune")
-    return dict(masks.values())
+    zeros = of_zeros(plain)
+    return {name: zeros.get(name, kept) for name, kept in masks.values()}
 
 
 def refresh(model: nn.Module) -> None:

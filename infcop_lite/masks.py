@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _moved
+from .layers import check_shaped, is_layer, remedy
 
 Masks = dict[str, Tensor]
 
@@ -20,6 +21,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the weights that pruning may remove: those of every Conv and Linear module.
 
     Source: Frankle & Carbin 2019, arXiv:1803.03635 (biases and normalisation are never pruned).
+    The Conv1D of transformers, in GPT-2, is a linear layer, too; see `layers.is_layer`.
 
     Args:
         model: any module; a weight shared by two modules is listed once.
@@ -28,8 +30,9 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         Parameter name -> weight, in module order. Every weight has at least two dimensions.
 
     Raises:
-        ValueError: the model has no Conv or Linear weights, or one of them is computed from other
-            parameters (torch.nn.utils.prune or parametrizations at work), or is empty.
+        ValueError: the model has no Conv or Linear weights, a lazy module that has no shape yet, or
+            one of the weights is empty, or computed from other parameters, as torch.nn.utils.prune,
+            weight_norm and spectral_norm do; the message says what undoes it.
 
     >>> list(prunable(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
     ['0.weight', '2.weight']
@@ -39,20 +42,22 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     weights: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for module_name, module in model.named_modules():
-        if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+        check_shaped(module, module_name)
+        if not is_layer(module):
             continue
         weight, name = module.weight, f"{module_name}.weight".lstrip(".")
         if not isinstance(weight, nn.Parameter):
-            raise ValueError(
-                f"{name} is computed, not a parameter; make its pruning permanent first"
-            )
-        if not isinstance(weight, nn.UninitializedParameter) and weight.numel() == 0:
+            raise ValueError(f"{name} is computed, not a parameter: first call {remedy(module)}")
+        if weight.numel() == 0:
             raise ValueError(f"{name} is empty: a layer needs inputs and units")
         if id(weight) not in seen:
             seen.add(id(weight))
             weights[name] = weight
     if not weights:
-        raise ValueError(f"{type(model).__name__} has no Conv or Linear weights to prune")
+        raise ValueError(
+            f"{type(model).__name__} has no Conv or Linear weights to prune; embeddings, recurrent"
+            " layers and bare parameters stay dense"
+        )
     return weights
 
 
@@ -208,11 +213,19 @@ def found(model: nn.Module) -> Masks:
     >>> density(found(model))
     1.0
     """
-    zeros = from_zeros(model)
+    return of_zeros(prunable(model))
+
+
+def of_zeros(weights: Mapping[str, Tensor]) -> Masks:
+    """Return what the zeros of some weights tell, as `found` does of a network.
+
+    >>> of_zeros({"a": torch.tensor([0.0, 1.0]), "b": torch.zeros(1), "c": torch.ones(1)})
+    {'a': tensor([False,  True]), 'b': tensor([False]), 'c': tensor([True])}
+    """
+    zeros = {name: weight.detach() != 0 for name, weight in weights.items()}
     shares = {name: 1 - int(mask.sum()) / mask.numel() for name, mask in zeros.items()}
-    if not any(SPARSE <= share < 1 for share in shares.values()):
-        return full_masks(model)
-    return {k: mask if shares[k] >= SPARSE else mask | True for k, mask in zeros.items()}
+    is_pruned = any(SPARSE <= share < 1 for share in shares.values())
+    return {k: mask | (not is_pruned or shares[k] < SPARSE) for k, mask in zeros.items()}
 
 
 def dead(masks: Masks) -> list[str]:
@@ -230,15 +243,21 @@ def n_of_m(scores: Mapping[str, Tensor], n: int = 2, m: int = 4) -> Masks:
     Source: 2:4 sparsity, Mishra et al. 2021, arXiv:2104.08378: what sparse tensor cores run.
 
     Args:
-        scores: parameter name -> tensor of the weight's shape; neighbours follow one another in a
-            row of (unit, everything else), as hardware has them for a linear layer.
+        scores: parameter name -> tensor (unit, input, ...) of the weight's shape; that of a removed
+            weight may be 0. Neighbours are inputs that follow one another: of a convolution, input
+            channels at one place of the kernel.
         n, m: 1 <= n <= m.
 
     Returns:
-        Parameter name -> mask. A layer whose rows do not divide by m stays dense.
+        Parameter name -> mask. A layer whose inputs do not divide by m stays dense, such as a first
+        convolution on three colours.
 
     Raises:
-        ValueError: n or m out of range, or scores that are NaN.
+        ValueError: n or m out of range, or scores that are NaN or no such tensors.
+
+    Note:
+        Transposed convolutions, and the Conv1D of transformers, have weights (input, unit, ...):
+        leave them out, and keep them whole by ``masks.full_masks(model) | masks.n_of_m(scores)``.
 
     >>> n_of_m({"weight": torch.tensor([[3.0, 1.0, 2.0, 4.0]])})["weight"]
     tensor([[ True, False, False,  True]])
@@ -247,14 +266,15 @@ def n_of_m(scores: Mapping[str, Tensor], n: int = 2, m: int = 4) -> Masks:
         raise ValueError(f"n of m needs 1 <= n <= m, not {n} of {m}")
     kept: Masks = {}
     for name, score in scores.items():
-        if score.isnan().any():
-            raise ValueError(f"the scores of {name} are NaN")
+        if score.dim() < 2 or score.isnan().any():
+            raise ValueError(f"the scores of {name} are NaN, or not (unit, input, ...)")
         kept[name] = torch.ones_like(score, dtype=torch.bool)
-        if score[0].numel() % m == 0:
-            groups = score.reshape(-1, m)
+        if score.shape[1] % m == 0:
+            rows = score.movedim(1, -1)
+            groups = rows.reshape(-1, m)
             best = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
             mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True)
-            kept[name] = mask.reshape(score.shape)
+            kept[name] = mask.reshape(rows.shape).movedim(-1, 1).contiguous()
     return kept
 
 
@@ -432,8 +452,10 @@ def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
     """
     weights = prunable(model)
     if set(masks) != set(weights):
-        odd = sorted(map(str, set(masks) ^ set(weights)))
-        raise ValueError(f"masks do not fit the model: missing or extra {', '.join(odd)}")
+        odd = ", ".join(sorted(map(str, set(masks) ^ set(weights))))
+        way_out = "{**masks.full_masks(model), **yours} keeps whole what yours does not name"
+        hint = "" if set(masks) - set(weights) else f"; {way_out}"
+        raise ValueError(f"masks do not fit the model: missing or extra {odd}{hint}")
     for name, weight in weights.items():
         if not isinstance(masks[name], Tensor):
             raise ValueError(f"mask of {name} must be a tensor, not {type(masks[name]).__name__}")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import call, num_samples, pieces
+from .layers import has_inputs_first
 from .masks import Masks, prunable
 from .train import evaluating
 
@@ -56,7 +57,9 @@ def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss
         axis = 1 if isinstance(module, nn.modules.conv._ConvNd) else -1
         norms = x.movedim(axis, 0).flatten(1).square().sum(1)
         groups = getattr(module, "groups", 1)
-        if groups > 1:  # a unit of a grouped convolution reads the channels of its own group
+        if has_inputs_first(module):
+            per_unit = norms[:, None]
+        elif groups > 1:  # a unit of a grouped convolution reads the channels of its own group
             per_unit = norms.reshape(groups, -1).repeat_interleave(len(weight) // groups, 0)
         else:
             per_unit = norms.expand(len(weight), -1)

@@ -16,8 +16,16 @@ from infcop_lite import compact, records
 from infcop_lite.config import Config
 from infcop_lite.data import load as load_data
 from infcop_lite.handover import from_torch_prune, load, refresh, save, to_onnx, to_torch_prune
-from infcop_lite.masks import apply_masks, full_masks, magnitude_masks, prunable, rewind
+from infcop_lite.masks import (
+    apply_masks,
+    density,
+    full_masks,
+    magnitude_masks,
+    prunable,
+    rewind,
+)
 from infcop_lite.models import build
+from infcop_lite.pruner import Pruner
 from infcop_lite.sweep import run_one
 from infcop_lite.train import evaluating
 
@@ -89,6 +97,32 @@ def test_what_torch_has_pruned_itself_becomes_masks_that_fit():
     before = copy.deepcopy(model.state_dict())
     apply_masks(model, masks)
     same(model.state_dict(), before)
+
+
+def test_pruning_that_torch_made_permanent_is_found_in_the_zeros_it_left():
+    """As `prune.remove` leaves it, and Lightning's ModelPruning at the end of a fit."""
+    model = network()
+    layers = [model.get_submodule(name.removesuffix(".weight")) for name in prunable(model)]
+    for layer in layers[:-1]:
+        prune.l1_unstructured(layer, "weight", amount=0.5)
+    expected = from_torch_prune(model)
+    for layer in layers[:-1]:
+        assert density(expected) < 1
+        same(from_torch_prune(model), expected)  # some permanent, some at work
+        prune.remove(layer, "weight")
+    same(from_torch_prune(model), expected)
+    pruner = Pruner(model, masks=from_torch_prune(model), fraction=0.5)
+    pruner.snapshot()
+    pruner.next_level()
+    assert pruner.density < density(expected)
+    assert not any((pruner.masks[name] & ~expected[name]).any() for name in expected)
+
+
+def test_a_fresh_layer_of_zeros_beside_one_that_torch_prunes_is_not_taken_for_pruned():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    nn.init.zeros_(model[1].weight)
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    assert [mask.sum().item() for mask in from_torch_prune(model).values()] == [8, 16]
 
 
 def test_training_goes_on_in_torch_and_removed_weights_stay_zero():

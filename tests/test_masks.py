@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
-from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
+from infcop_lite import masks as masks_module
 from infcop_lite.amounts import pq_index, sap_fraction, sap_fractions
 from infcop_lite.masks import (
     Masked,
@@ -104,11 +104,16 @@ def test_a_model_without_prunable_weights_is_refused():
         prunable(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)))
 
 
-def test_a_weight_that_is_computed_anew_is_refused_because_a_mask_would_not_hold():
-    with pytest.raises(ValueError, match="computed"):
-        prunable(parametrizations.weight_norm(nn.Linear(3, 2)))
-    with pytest.raises(ValueError, match="computed"):
-        prunable(torch_prune.l1_unstructured(nn.Linear(3, 2), "weight", 1))
+def test_partial_masks_are_refused_in_a_line_that_says_how_to_fill_them_up():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    yours = {"0.weight": torch.eye(3).bool()}
+    with pytest.raises(ValueError, match=r"missing or extra 1.weight; \{.*\} keeps whole") as error:
+        apply_masks(model, yours)
+    line = str(error.value).partition("; ")[2].partition(" keeps")[0]
+    apply_masks(model, eval(line, {"masks": masks_module, "model": model, "yours": yours}))
+    assert density(found(model)) == 9 / 15
+    with pytest.raises(ValueError, match=r"missing or extra 2.weight$"):
+        apply_masks(model, {**full_masks(model), "2.weight": yours["0.weight"]})
 
 
 def test_full_masks_keep_everything_on_shapes_that_fit():
@@ -806,9 +811,13 @@ def test_dead_names_layers_without_weights_as_their_modules_are_called():
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (4, 8), (3, 3)])
 def test_n_of_m_keeps_the_n_largest_of_every_group_ties_too(n, m):
-    scores = {"a": torch.rand(5, 24), "conv": torch.rand(3, 8, 3, 3), "ties": torch.ones(2, 24)}
+    scores = {"a": torch.rand(5, 24), "ties": torch.ones(2, 24)}
+    scores["conv"] = torch.rand(3, 24, 3, 3)
     for name, mask in n_of_m(scores, n, m).items():
-        groups, marks = scores[name].reshape(-1, m), mask.reshape(-1, m)
+        assert mask.shape == scores[name].shape
+        assert mask.is_contiguous()
+        # along the inputs: of a convolution, the channels at one place of the kernel
+        groups, marks = (x.movedim(1, -1).reshape(-1, m) for x in (scores[name], mask))
         assert (marks.sum(1) == n).all()
         kept = groups.masked_fill(~marks, 9).amin(1)
         removed = groups.masked_fill(marks, -9).amax(1)
@@ -819,8 +828,30 @@ def test_n_of_m_leaves_rows_that_do_not_divide_dense_and_refuses_nonsense():
     assert n_of_m({"odd": torch.rand(4, 6)})["odd"].all()  # 24 weights, but six in a row
     with pytest.raises(ValueError, match="not 5 of 4"):
         n_of_m({"a": torch.rand(4, 4)}, 5, 4)
-    with pytest.raises(ValueError, match="scores of a are NaN"):
-        n_of_m({"a": torch.full((1, 4), float("nan"))})
+    for bad in (torch.full((1, 4), float("nan")), torch.rand(4)):
+        with pytest.raises(ValueError, match="scores of a are NaN, or not"):
+            n_of_m({"a": bad})
+    # three colours of a kernel of four places: twelve numbers a unit, but no four input channels
+    assert n_of_m({"conv": torch.rand(8, 3, 2, 2)})["conv"].all()
+
+
+def test_two_of_four_is_what_the_published_library_draws_for_a_convolution():
+    """As asp of NVIDIA's apex: permute(2, 3, 0, 1), rows of input channels, the best pattern."""
+    weight = torch.randn(4, 8, 3, 3)
+    patterns = torch.tensor([p for p in itertools.product((0.0, 1.0), repeat=4) if sum(p) == 2])
+    rows = weight.permute(2, 3, 0, 1).reshape(-1, 4)
+    best = patterns[(rows.abs() @ patterns.T).argmax(1)].reshape(3, 3, 4, 8).permute(2, 3, 0, 1)
+    assert torch.equal(n_of_m({"weight": weight.abs()})["weight"], best.bool())
+
+
+def test_masks_of_two_of_four_are_held_and_pruned_further():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(4, 2))
+    scores = {name: weight.detach().abs() for name, weight in prunable(model).items()}
+    masks = full_masks(model) | n_of_m(scores)
+    assert [masks[name].sum().item() for name in masks] == [216, 16, 4]
+    apply_masks(model, masks)
+    assert all((model[i].weight != 0).sum() == masks[f"{i}.weight"].sum() for i in (0, 1, 3))
+    assert density(magnitude_masks(model, masks, 0.5)) == density(masks) / 2
 
 
 def test_masked_holds_zeros_as_apply_masks_does_and_leaves_none_negative():
