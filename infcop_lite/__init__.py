@@ -17,6 +17,7 @@ from .flows import flow_distance, gradient_flow, information_flow
 from .level import Start, Trainer
 from .loop import compare, run, run_imp
 from .masks import density, full_masks, keep_best, magnitude_masks
+from .planning import plan
 from .pruner import Pruner
 from .pruning import prune
 from .stopping import (
@@ -59,6 +60,7 @@ __all__ = [
     "information_flow",
     "keep_best",
     "magnitude_masks",
+    "plan",
     "prune",
     "read_runs",
     "run",

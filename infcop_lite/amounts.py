@@ -4,7 +4,7 @@ Equation functions take scores or weights; `next_masks` puts them together as a 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
@@ -199,7 +199,7 @@ def next_masks(
     scores = {name: value.detach() for name, value in score(model, masks, batch, loss).items()}
     free = {name: mask for name, mask in masks.items() if name not in left}
     if c.amount == "fixed":
-        fractions: Fractions = _fixed(c.fraction, free)
+        fractions: Fractions = fixed_fractions(c.fraction, free)
     else:
         parameters = (c.p, c.q, c.eta, c.gamma, c.beta)
         fractions = sap_fractions({k: scores[k] for k in free}, free, c.scope, *parameters)
@@ -214,16 +214,30 @@ def _is_called(name: str, pattern: str) -> bool:
     return fnmatchcase(name.removesuffix(".weight"), pattern)
 
 
-def _fixed(fraction: float | Mapping[str, float], free: Masks) -> Fractions:
-    """Return the fixed fraction, or each layer's: that of the first pattern it matches, or 0."""
+def fixed_fractions(
+    fraction: float | Mapping[str, float], names: Iterable[str]
+) -> dict[str, float]:
+    """Return the fixed fraction of each weight: that of the first pattern it matches, or 0.
+
+    Args:
+        fraction: for all, or name of a module or pattern of `fnmatch` -> fraction.
+        names: of the weights that are pruned.
+
+    Raises:
+        ValueError: a pattern that none of them has.
+
+    >>> fixed_fractions({"a": 0.5}, ["a.weight", "b.weight"])
+    {'a.weight': 0.5, 'b.weight': 0.0}
+    """
+    names = list(names)
     if not isinstance(fraction, Mapping):
-        return fraction
+        return dict.fromkeys(names, fraction)
     for pattern in fraction:
-        if not any(_is_called(name, pattern) for name in free):
+        if not any(_is_called(name, pattern) for name in names):
             raise ValueError(f"fraction: no layer that is pruned is called {pattern!r}")
     return {
         name: next((x for pattern, x in fraction.items() if _is_called(name, pattern)), 0.0)
-        for name in free
+        for name in names
     }
 
 

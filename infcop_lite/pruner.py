@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .amounts import check_final_density, is_sparse_enough, spared
+from .amounts import is_sparse_enough, spared
 from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
@@ -18,6 +18,7 @@ from .level import next_start
 from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
 from .monitor import Measured, Monitor, plain, told
 from .never import Never
+from .planning import check_plan
 from .scores import cross_entropy
 from .stopping import Check, Rule, as_rule, stop_rule
 
@@ -100,12 +101,11 @@ class Pruner:
         more |= {"score": score, "fraction": fraction, "scope": scope, "dense": dense}
         more |= {"rewind": rewind, "final_density": final_density, "model": type(model).__name__}
         # a rule of one's own may read what no config can measure
-        name = stop if isinstance(stop, str) else None
-        known = {"stop": name, "levels": levels, "epochs": epochs}
+        known = {"stop": stop if type(stop) is str else None, "levels": levels, "epochs": epochs}
         more |= {name: value for name, value in known.items() if value is not None}
         self.config = Config(**{"epochs": ENDLESS} | more)
         self.model, self.levels, self.epochs = model, levels, epochs
-        check_final_density(model, self.config)
+        check_plan(model, self.config)
         self.masks = self._fitting(found(model) if masks is None else masks)
         self.level, self.checks, self._drawn = 0, list[Check](), dict[float, Masks]()
         self._snapshot: Mapping[str, Any] | None = None

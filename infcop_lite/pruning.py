@@ -23,6 +23,7 @@ from .loaders import Adapter, in_memory
 from .loop import run
 from .masks import Masks, prunable
 from .monitor import check_fit
+from .planning import check_plan, what_is_left
 from .resuming import finished, resume
 from .rows import Row
 
@@ -61,7 +62,8 @@ class Pruned:
         >>> row = dict.fromkeys(Row.__annotations__, 0.5) | {"stopped": True, "elapsed_s": 1.0}
         >>> weights = {"weight": nn.Linear(2, 1).weight > 9}
         >>> print(Pruned(nn.Linear(2, 1), weights, [Row(**row)] * 2, Config()).summary())
-        weights: 0 of 2 kept, density 0.0000; 1 other parameters, never pruned
+        weights: 0 of 2 kept, density 0.0000; 1 other parameters, never pruned; 0.3333 of all 3 left
+        layers without weights: the model
         test accuracy: 0.5000 dense, 0.5000 pruned
         training: 3 of at most 18 epochs in 1 s, 2 of them warm-up
         """
@@ -76,7 +78,8 @@ class Pruned:
         budget = c.warmup_epochs + sum([c.dense_epochs, *levels[1:]] if c.dense_epochs else levels)
         return (
             f"weights: {num_kept:,} of {num_weights:,} kept, density {num_kept / num_weights:.4f};"
-            f" {num_others:,} other parameters, never pruned\n{self._spared()}"
+            f" {num_others:,} other parameters, never pruned; "
+            f"{what_is_left(self.model, self.masks)}{self._spared()}"
             f"{split} accuracy: {dense:.4f} dense, {pruned:.4f} pruned\n"
             f"training: {spent:.4g} of at most {budget:.4g} epochs in {ends[-1].elapsed_s:.0f} s,"
             f" {c.warmup_epochs:.4g} of them warm-up"
@@ -137,9 +140,20 @@ def prune(
     >>> net, masks, rows = prune(nn.Linear(4, 2), (x, y), (x, y), levels=2, fraction=0.5, epochs=2)
     >>> rows[-1].density
     0.25
+
+    Training that goes on brings removed weights back, unless each step is followed by `hold`:
+
+    >>> from infcop_lite.masks import Masked
+    >>> hold, adam = Masked(net, masks), torch.optim.Adam(net.parameters())
+    >>> for step in range(3):
+    ...     adam.zero_grad(); nn.functional.cross_entropy(net(x), y).backward()
+    ...     adam.step(); hold()
+    >>> int((net.weight != 0).sum()), net.weight.numel()
+    (2, 8)
     """
     chosen = Config(**{"data": "custom", "model": type(model).__name__, **config})
     dtype = next(iter(prunable(model).values())).dtype
+    check_plan(model, chosen)
 
     def read(name: str, part: Any) -> data.Split:
         try:

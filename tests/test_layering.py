@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "config": {"_moved", "datasets", "limits", "masks", "models", "scores", "stopping", "train"},
     "identity": {"config"},
     "amounts": {"config", "layers", "masks", "scores"},
+    "planning": {"amounts", "config", "layers", "masks"},
     "drawing": {"amounts", "config", "masks", "scores"},
     "monitor": {"batches", "data", "flows", "masks", "never", "stopping", "train"},
     "ledger": set(),
@@ -57,6 +58,7 @@ MAY_IMPORT = {
         "masks",
         "monitor",
         "never",
+        "planning",
         "scores",
         "stopping",
     },
@@ -104,6 +106,7 @@ MAY_IMPORT = {
         "loop",
         "masks",
         "monitor",
+        "planning",
         "resuming",
         "rows",
     },
@@ -121,7 +124,7 @@ MAY_IMPORT = {
     "__main__": {"config", "data", "datasets", "records", "rows", "sweep"},
     "__init__": {
         *("_moved", "collecting", "compacting", "config", "flows", "level", "loop", "masks"),
-        *("pruner", "pruning", "stopping", "sweep"),
+        *("planning", "pruner", "pruning", "stopping", "sweep"),
     },
 }
 # A module of a package may import its neighbours there, and what its package may.

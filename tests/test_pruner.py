@@ -188,6 +188,7 @@ def test_a_loss_that_the_model_computes_needs_no_targets():
 # What comes in
 
 
+@pytest.mark.filterwarnings("ignore:only .* can be pruned:UserWarning")
 def test_tied_and_frozen_layers_are_spared():
     model, ids = made(Tied), torch.arange(28).reshape(4, 7) % 7
     pruner = Pruner(model, fraction=0.5)
