@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import call, num_samples, pieces, take
+from .classes import check_classes, class_range
 from .layers import is_layer
 from .masks import Masks, check_masks, prunable
 from .train import evaluating
@@ -339,15 +340,10 @@ def gradient_flow(
 
 def _cross_entropy(targets: Any, total: int) -> Callable[[Any, Any, int], Tensor]:
     """Return what a batch adds to the mean cross-entropy, for targets that are classes."""
-    is_class = isinstance(targets, Tensor) and targets.dtype == torch.int64
-    lowest, highest = map(int, targets.aminmax()) if is_class else (-1, -1)
+    limits = class_range(targets)
 
     def share(logits: Any, y: Tensor, size: int) -> Tensor:
-        if not isinstance(logits, Tensor):
-            raise ValueError(f"the model returns {type(logits).__name__}: give a loss of your own")
-        if lowest < 0 or highest >= logits.shape[1]:
-            known = f"targets must be int64 classes, 0 to {logits.shape[1] - 1}"
-            raise ValueError(f"{known}; for others give a loss")
+        check_classes(logits, limits)
         return nn.functional.cross_entropy(logits, y, reduction="sum") / total
 
     return share

@@ -5,6 +5,16 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+#: What values of a type are called in a message; one object is shown where it is this short.
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "a name",
+    bool: "True or False",
+    type(None): "None",
+}
+LONGEST = 60
+
 
 def option(default: Any, help: str, **limits: Any) -> Any:
     """Declare a field of a dataclass with its help and its limits.
@@ -32,15 +42,19 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     >>> check("levels", -1, int, {"least": 0})
     Traceback (most recent call last):
     ValueError: levels must be at least 0, not -1
+    >>> check("levels", 1.5, int, {"least": 0})
+    Traceback (most recent call last):
+    ValueError: levels must be a whole number, not 1.5
     """
     kinds = getattr(hint, "__args__", (hint,))
     allowed = (*kinds, int) if float in kinds else kinds
     if type(value) is int and abs(value) >= 2**63:
         raise ValueError(f"{name} must fit in 64 bits")
     if type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value)):
-        known = (k for k in kinds if k is not type(None) and isinstance(k, type))
-        wanted = " or ".join(k.__name__ for k in known)
-        raise ValueError(f"{name} must be a finite {wanted}, not {value!r}")
+        wanted = " or ".join(WORDS[kind] for kind in kinds if kind in WORDS)
+        shown = " ".join(repr(value).split())
+        given = shown if len(shown) <= LONGEST else f"an object of {type(value).__name__}"
+        raise ValueError(f"{name} must be {wanted}, not {given}")
     if value is None:
         return
     if "choices" in limits and value not in limits["choices"]:

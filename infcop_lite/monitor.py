@@ -247,7 +247,7 @@ def check_fit(model: nn.Module, *splits: Split | None) -> None:
 
     >>> check_fit(nn.Linear(1, 2), Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 2])))
     Traceback (most recent call last):
-    ValueError: targets must be classes, 0 to 1
+    ValueError: targets must be int64 classes, 0 to 1; for others give a loss
     """
     for split in filter(None, splits):
         try:

@@ -10,7 +10,7 @@ from torch import nn
 from .amounts import check_final_density, fixed_fractions, spared
 from .config import Config
 from .layers import is_layer
-from .masks import Masks, check_masks, dead, found
+from .masks import Masks, check_masks, dead, found, prunable
 
 #: What the masks pass over, and why.
 PASSED_OVER: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
@@ -74,10 +74,7 @@ class Plan:
     @property
     def headline(self) -> str:
         """That share in one line."""
-        hundredth = 100 * self.share
-        percent = f"{hundredth:.0f}" if hundredth >= 1 else f"{hundredth:.1g}"
-        numbers = f"{self.num_prunable:,} of {self.num_parameters:,} parameters"
-        return f"{numbers} ({percent} %) can be pruned"
+        return f"{_of(self.num_prunable, self.num_parameters)} can be pruned"
 
     def __str__(self) -> str:
         rows = [("layer", "kind", "parameters", "prunable", "what levels do")]
@@ -128,7 +125,7 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
 def check_plan(model: nn.Module, config: Config, stacklevel: int = 3) -> None:
     """See that a config can be followed, and warn where most parameters are out of its reach.
 
-    A density is one of prunable weights: of less than half of the parameters it says little.
+    A density is of the weights that have masks: where these are few, it says little of the network.
 
     Args:
         model: the network.
@@ -141,10 +138,11 @@ def check_plan(model: nn.Module, config: Config, stacklevel: int = 3) -> None:
     >>> check_plan(nn.Linear(2, 2), Config())
     """
     check_final_density(model, config)
-    planned = Plan(tuple(_parts(model, found(model), config)))
-    if planned.share < 0.5:
+    num_masked = sum(weight.numel() for weight in prunable(model).values())
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    if num_masked < num_parameters / 2:
         warnings.warn(
-            f"only {planned.headline}, and densities are of prunable weights;"
+            f"only {_of(num_masked, num_parameters)} have masks, and a density is of these:"
             " print(infcop_lite.plan(model)) says which and why",
             stacklevel=stacklevel,
         )
@@ -167,6 +165,12 @@ def what_is_left(model: nn.Module, masks: Masks) -> str:
     names = ", ".join(name if name != "weight" else "the model" for name in dead(masks))
     died = f"layers without weights: {names}\n" if names else ""
     return f"{kept / total:.4f} of all {total:,} left\n{died}"
+
+
+def _of(number: int, total: int) -> str:
+    hundredth = 100 * number / total
+    percent = f"{hundredth:.0f}" if hundredth >= 1 else f"{hundredth:.1g}"
+    return f"{number:,} of {total:,} parameters ({percent} %)"
 
 
 def _parts(model: nn.Module, masks: Masks, config: Config) -> Iterator[Part]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import call, num_samples, pieces
+from .classes import check_classes, class_range
 from .layers import has_inputs_first
 from .masks import Masks, prunable
 from .train import evaluating
@@ -118,13 +119,12 @@ def cross_entropy(output: Any, targets: Any) -> Tensor:
     Source: torch, which takes numbers of any kind for the probabilities of classes.
 
     Raises:
-        ValueError: targets that are no int64 classes.
+        ValueError: targets that are no int64 classes of the output, as for `check_classes`.
 
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([1])).item() == torch.tensor(2.0).log().item()
     True
     """
-    if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
-        raise ValueError("targets must be int64 classes; for others give a loss")
+    check_classes(output, class_range(targets))
     return nn.functional.cross_entropy(output, targets)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler
 
 from . import _moved
+from .classes import check_classes, class_range
 from .masks import Masked, Masks, apply_masks
 
 OPTIMIZERS = ("sgd", "adam")
@@ -278,7 +279,7 @@ def evaluate(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    lowest, highest = (int(target) for target in targets.aminmax())
+    limits = class_range(targets)
     loss = torch.zeros((), device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
     with evaluating(model):
@@ -286,8 +287,7 @@ def evaluate(
             logits = model(x)
             if not isinstance(logits, Tensor) or logits.dim() != 2:
                 raise ValueError("a classifier must return one tensor: logits (sample, class)")
-            if lowest < 0 or highest >= logits.shape[1]:
-                raise ValueError(f"targets must be classes, 0 to {logits.shape[1] - 1}")
+            check_classes(logits, limits)
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(inputs), correct.item() / len(inputs)

@@ -36,7 +36,7 @@ from infcop_lite.rows import SECONDS
 from infcop_lite.stopping import Patience
 
 # most of a text classifier is its embedding, most of an attention its bare parameter
-pytestmark = pytest.mark.filterwarnings("ignore:only .* can be pruned:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:only .* have masks:UserWarning")
 
 SMALL = {"levels": 2, "fraction": 0.5, "epochs": 2, "warmup_epochs": 1, "batch_size": 10}
 SMALL |= {"device": "cpu", "threads": 1}

@@ -62,7 +62,7 @@ def test_every_part_is_listed_with_its_parameters_and_the_reason_why_it_is_spare
         {"amount": "sap", "p": 1, "q": 2},
     ],
 )
-@pytest.mark.filterwarnings("ignore:only .* can be pruned:UserWarning")
+@pytest.mark.filterwarnings("ignore:only .* have masks:UserWarning")
 def test_what_is_pruned_then_is_what_was_said(settings):
     torch.manual_seed(0)
     model = Everything()
@@ -121,18 +121,28 @@ SHORT = {"levels": 1, "epochs": 1, "warmup_epochs": 0, "device": "cpu"}
 WAYS = {"prune": lambda model: infcop_lite.prune(model, (X, Y), (X, Y), **SHORT), "Pruner": Pruner}
 
 
+class Reader(nn.Module):
+    """Most of it is an LSTM, and only the head has a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.lstm(x.reshape(-1, 3, 2))[0][:, -1])
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_one_line_at_the_call_warns_where_less_than_half_of_the_parameters_can_be_pruned(way):
-    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 6), nn.Linear(6, 2))
-    WAYS[way](model)  # most of it: no word, as a warning would be an error here
-    model[0].requires_grad_(False)
-    model[2].requires_grad_(False)
-    with pytest.warns(UserWarning, match="can be pruned") as told:
-        WAYS[way](model)
+def test_one_line_at_the_call_warns_where_less_than_half_of_the_parameters_have_masks(way):
+    with pytest.warns(UserWarning, match="have masks") as told:
+        WAYS[way](Reader())
     assert len(told) == 1
-    assert str(told[0].message).startswith("only 48 of 124 parameters (39 %) can be pruned, ")
+    assert str(told[0].message).startswith("only 8 of 138 parameters (6 %) have masks, ")
     assert "\n" not in str(told[0].message)
     assert told[0].filename == __file__
+    few = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 2))
+    few[0].requires_grad_(False)
+    WAYS[way](few)  # frozen as was asked for: no word, for a warning would be an error here
 
 
 def test_half_of_the_parameters_is_enough():

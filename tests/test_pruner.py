@@ -188,7 +188,6 @@ def test_a_loss_that_the_model_computes_needs_no_targets():
 # What comes in
 
 
-@pytest.mark.filterwarnings("ignore:only .* can be pruned:UserWarning")
 def test_tied_and_frozen_layers_are_spared():
     model, ids = made(Tied), torch.arange(28).reshape(4, 7) % 7
     pruner = Pruner(model, fraction=0.5)
@@ -526,11 +525,11 @@ WRONG = {
     "a metric of many numbers": (lambda: begun().check(1, f1=X), "f1 must be one number"),
     "regression without its loss": (
         lambda: Pruner(mlp(), stop="gradient").snapshot(probe=(X, X[:, :1])),
-        "int64 classes, 0 to 0; for others give a loss",
+        "int64 classes, 0 to 0; for others give a loss, of one logit binary_cross_entropy",
     ),
     "a score's regression without its loss": (
         lambda: (p := Pruner(mlp(), score="taylor")).snapshot(probe=(X, X)) or p.next_level(),
-        "int64 classes; for others give a loss",
+        "int64 classes, 0 to .; for others give a loss",
     ),
     "unequal inputs": (lambda: Pruner(made(Sum), stop="information").snapshot(
         probe=((X, X[:5]), None)), "not 5 and 8 rows"),
