@@ -2,9 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+
+from .limits import check
+
+#: The devices by name, and what to do where another one is asked for.
+DEVICE: dict[str, Any] = {
+    "choices": ("auto", "cpu", "cuda"),
+    "instead": {
+        "mps": "choose cpu, for flows are in double precision, which mps has not",
+        "cuda:": "choose cuda, and one of several by the environment's CUDA_VISIBLE_DEVICES",
+    },
+}
 
 
 def choose_device(name: str) -> str:
@@ -14,11 +26,12 @@ def choose_device(name: str) -> str:
         name: "cpu", "cuda", or "auto": cuda where there is one.
 
     Raises:
-        ValueError: cuda is asked for and there is none.
+        ValueError: cuda is asked for and there is none, or a device of another name.
 
     >>> choose_device("cpu")
     'cpu'
     """
+    check("device", name, str, DEVICE)
     auto = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and auto == "cpu":
         raise ValueError("device is cuda, but there is none here; choose cpu or auto")

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from . import _moved
+from .compute import DEVICE
 from .datasets import SOURCES
 from .limits import check, option
 from .masks import SCOPES
@@ -171,7 +172,7 @@ class Config:
     threads: int | None = option(
         None, "CPU threads; torch's choice unless given", above=0, below=1025
     )
-    device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    device: str = option("auto", "where to compute", **DEVICE)
     anneal: InitVar[str | None] = None  # of the first release
 
     def __post_init__(self, anneal: str | None) -> None:

@@ -22,7 +22,8 @@ def option(default: Any, help: str, **limits: Any) -> Any:
     Args:
         default: of the field.
         help: for the command line.
-        limits: ``above``, ``least``, ``below`` of a number; ``choices`` of a name.
+        limits: ``above``, ``least``, ``below`` of a number; ``choices`` of a name, and ``instead``,
+            how other names begin -> what to do instead.
     """
     return field(default=default, metadata={"help": help, **limits})
 
@@ -58,7 +59,10 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     if value is None:
         return
     if "choices" in limits and value not in limits["choices"]:
-        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(limits['choices'])}")
+        hints = limits.get("instead", {}).items()
+        hint = next((hint for start, hint in hints if value.startswith(start)), None)
+        hint = hint or f"choose from {', '.join(limits['choices'])}"
+        raise ValueError(f"unknown {name} {value!r}; {hint}")
     if "above" in limits and not value > limits["above"]:
         raise ValueError(f"{name} must be greater than {limits['above']}, not {value}")
     if "least" in limits and not value >= limits["least"]:

@@ -381,8 +381,9 @@ class AnyOf:
         return frozenset().union(*(rule.reads for rule in self.rules))
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether any rule stops."""
-        return any(rule.stop(checks) for rule in self.rules)
+        """Say whether any rule stops; all are asked, so that each says what it was not given."""
+        answers = [rule.stop(checks) for rule in self.rules]
+        return any(answers)
 
 
 #: Name -> rule, made of the settings of a `config.Config` and of the reference network's validation
