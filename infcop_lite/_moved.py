@@ -37,6 +37,10 @@ NAMES = {
     "masks": {name: f"amounts.{name}" for name in ("pq_index", "sap_fraction", "sap_fractions")},
     "resuming": {"fingerprint": "identity.fingerprint"},
     "sweep": {name: f"pool.{name}" for name in ("DIED", "die_with_parent")},
+    "theory.consistency": {
+        name: f"theory.convolutions.{name}"
+        for name in ("conv_norm_bound", "kernel_gap", "kernel_matrix", "patches", "pool_lipschitz")
+    },
     "train": {
         name: f"compute.{name}" for name in ("accelerator", "choose_device", "lay_out", "threads")
     },

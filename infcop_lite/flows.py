@@ -377,7 +377,8 @@ def flow_distance(flow: Tensor, reference: Tensor) -> float:
 def sampling_floor(activations: Mapping[str, Tensor]) -> float:
     """Return the distance that sampling alone puts between two information flows (summary "mean").
 
-    Source: T2.5 (influence function) and T2.6: sqrt(2 S / n), S the summed variance of psi.
+    Source: T2.5 (influence function) and T2.6: sqrt(2 S / n), S the summed variance of psi. Of two
+    independent probes; for one probe see `theory.certainty.distance_error`.
 
     Args:
         activations: name -> (sample, unit), in execution order, at least two layers.

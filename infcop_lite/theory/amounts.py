@@ -211,8 +211,10 @@ def transfer_slope(weights: Tensor, giver: int, taker: int, p: float, q: float) 
     pair = weights.detach().flatten().to(torch.float64)[[giver, taker]]
     if not (pair > 0).all():
         raise ValueError("a transfer needs a giver and a taker that are positive")
+    largest = w.max()  # g has the unit 1 / weight; this keeps the powers in range
+    w, pair = w / largest, pair / largest
     g = pair.pow(p - 1) / w.pow(p).sum() - pair.pow(q - 1) / w.pow(q).sum()
-    return (g[1] - g[0]).item()
+    return ((g[1] - g[0]) / largest).item()
 
 
 def robin_hood_counterexample(p: float, q: float) -> tuple[Tensor, Tensor]:
@@ -261,21 +263,21 @@ def gaussian_share(density: float, p: float, q: float) -> float:
     Source: (T1.7, T1.9); moments of ``|g|`` beyond a threshold, by incomplete gamma functions.
 
     Args:
-        density: which fraction of the weights, the largest, is left, in (0, 1].
+        density: which fraction of the weights, the largest, is left, in [1e-300, 1].
         p, q: norm orders, 0 < p < q.
 
     Returns:
         A number in (0, 1); 1 minus it is the fraction that SAP removes next.
 
     Raises:
-        ValueError: a density outside (0, 1], or orders out of range.
+        ValueError: a density outside [1e-300, 1], where a tail underflows, or orders out of range.
 
     >>> round(gaussian_share(1.0, 1, 2), 6) == round(2 / math.pi, 6)
     True
     """
     _check_orders(p, q)
-    if not 0 < density <= 1:
-        raise ValueError(f"density must be in (0, 1], not {density}")
+    if not 1e-300 <= density <= 1:
+        raise ValueError(f"density must be in (0, 1], and at least 1e-300, not {density}")
     x = _half_square(density)
 
     def log_mean(s: float) -> float:  # of |g|^s / 2^(s/2) among the survivors; scale cancels

@@ -310,6 +310,8 @@ def published_distance(
     """
     if not gradients or len(gradients) != len(reference) or num_batches < 1:
         raise ValueError("one gradient per layer, now and at the reference, and a batch are needed")
+    if num_batches == 1:
+        return torch.tensor(torch.inf)
     norms = torch.stack([g.norm() for g in gradients])
     means = torch.stack([g.abs().mean() for g in reference])
     return (norms - means).norm() * (torch.tensor(num_batches) / (num_batches - 1.0))

@@ -33,10 +33,17 @@ def _inverse_root(matrix: Tensor) -> Tensor:
     return vectors * root @ vectors.T
 
 
+def _inverse_sd(matrix: Tensor) -> Tensor:
+    """Return one over the standard deviation of each unit; 0 where there is none."""
+    variance = matrix.diagonal()
+    return torch.where(variance > 0, variance.clamp_min(1e-300).rsqrt(), 0.0)
+
+
 def canonical_correlations(r: Tensor, p: Tensor, r_next: Tensor) -> Tensor:
     """Return the canonical correlations of two layers: singular values of the whitened P.
 
-    Source: (T2.1); Hotelling 1936. Correlations or covariances: the result is the same.
+    Source: (T2.1); Hotelling 1936. Correlations or covariances: the result is the same. Units of
+    any scale; directions are cut at 1e-12 of the largest variance after standardising.
 
     Args:
         r: (unit, unit), correlation (or covariance) within the first layer.
@@ -55,6 +62,8 @@ def canonical_correlations(r: Tensor, p: Tensor, r_next: Tensor) -> Tensor:
     tensor([0.6000], dtype=torch.float64)
     """
     r, p, r_next = _blocks(r, p, r_next)
+    d, d_next = (_inverse_sd(block) for block in (r, r_next))
+    r, p, r_next = (d[:, None] * r * d, d[:, None] * p * d_next, d_next[:, None] * r_next * d_next)
     k = _inverse_root(r) @ p @ _inverse_root(r_next)
     return torch.linalg.svdvals(k).clamp(max=1.0)
 
@@ -127,7 +136,11 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     1.0
     """
     _check_samples(a, b)
-    a, b = (f.detach().double() - f.detach().double().mean(0) for f in (a, b))
+    a, b = (f.detach().double() for f in (a, b))
+    # of size 1 before and after centring, so that fourth powers stay in range
+    a, b = (f / f.abs().max().clamp_min(1e-300) for f in (a, b))
+    a, b = (f - f.mean(0) for f in (a, b))
+    a, b = (f / f.abs().max().clamp_min(1e-300) for f in (a, b))
     scale = (a.T @ a).norm() * (b.T @ b).norm()
     return ((a.T @ b).square().sum() / scale).item() if scale > 0 else 0.0
 
@@ -150,7 +163,8 @@ def mean_self_correlations(activations: Mapping[str, Tensor]) -> Tensor:
     >>> mean_self_correlations({"a": f, "b": torch.cat([f, -f], 1)}).round(decimals=6)
     tensor([1., 0.], dtype=torch.float64)
     """
-    return torch.stack([z.mean(1).square().mean() for z in _standardised_layers(activations)])
+    means = [z.mean(1).square().mean() for z in _standardised_layers(activations)]
+    return torch.stack(means).clamp(0.0, 1.0)
 
 
 def ceilings(activations: Mapping[str, Tensor]) -> Tensor:
@@ -184,7 +198,8 @@ def average_correlations(activations: Mapping[str, Tensor]) -> Tensor:
         activations: as for `mean_self_correlations`.
 
     Returns:
-        (layer - 1,) in float64, in [-1, 1]; 0 where an average does not vary.
+        (layer - 1,) in float64, in [-1, 1]; 0 where an average does not vary: averages with a
+        variance below 1e-12 count as constant.
 
     Raises:
         ValueError: as for `mean_self_correlations`.
@@ -306,6 +321,7 @@ def samples_needed(epsilon: float, variance: float, multiple: float = 2.0) -> in
     """Return how many samples a probe needs for a tolerance to stand clear of the noise.
 
     Source: (T2.6), derived here. n >= 2 multiple^2 S / epsilon^2: epsilon is `multiple` floors.
+    For two independent probes; for the default rule see `certainty.probe_needed`.
 
     Args:
         epsilon: absolute tolerance, > 0.

@@ -113,14 +113,61 @@ def interval_cost(epochs: float, interval: int, probe: float) -> float:
 
 
 def best_interval(epochs: float, probe: float) -> int:
-    """Return the whole number of epochs between checks that costs least.
+    """Return the whole number of epochs between checks that costs least, by `interval_cost`.
 
-    Source: (T5.2); derived here. The smallest s with s (s + 1) >= a (2 tau - 1); the continuous
-    optimum is the root of the right side.
+    Source: (T5.2); derived here. The smallest s with s (s + 1) >= a (2 tau - 1), and at most
+    2 tau - 1: beyond, no level has a mean of tau and is even over the interval.
 
     Args:
         epochs: tau, as for `interval_cost`.
         probe: a, cost of one probe in epochs, >= 0.
+
+    Returns:
+        1 to 2 tau - 1, the smaller of two that are equally good. `safe_interval` needs no even law.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> best_interval(10, 0.0056), best_interval(10, 2 / 3), best_interval(10, 25)
+    (1, 4, 19)
+    """
+    interval_cost(epochs, 1, probe)
+    return min(_smallest(probe * (2 * epochs - 1)), max(1, math.floor(2 * epochs - 1)))
+
+
+def _smallest(product: float) -> int:
+    """Return the smallest s >= 1 with s (s + 1) >= product."""
+    start = max(1, math.floor((math.sqrt(1 + 4 * product) - 1) / 2) - 1)
+    return next(s for s in range(start, start + 5) if s * (s + 1) >= product)
+
+
+def worst_interval_cost(epochs: float, interval: int, probe: float) -> float:
+    """Return the largest expected cost of a level with such a mean, whatever its law.
+
+    Source: (T5.2); derived here. (tau + s - 1) (1 + a/s), attained by levels that are ready one
+    epoch after a check.
+
+    Args:
+        epochs, interval, probe: as for `interval_cost`.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> worst_interval_cost(10, 2, 0.5)
+    13.75
+    """
+    interval_cost(epochs, interval, probe)
+    return (epochs + interval - 1) * (1 + probe / interval)
+
+
+def safe_interval(epochs: float, probe: float) -> int:
+    """Return the whole number of epochs between checks whose worst cost is least.
+
+    Source: (T5.2); derived here. The smallest s with s (s + 1) >= a (tau - 1); no assumption on
+    the law of the first epoch at which the rule would fire, but its mean.
+
+    Args:
+        epochs, probe: as for `best_interval`.
 
     Returns:
         At least 1; of two equally good intervals the smaller.
@@ -128,13 +175,11 @@ def best_interval(epochs: float, probe: float) -> int:
     Raises:
         ValueError: a number out of its range.
 
-    >>> best_interval(10, 0.0056), best_interval(10, 2 / 3)
-    (1, 4)
+    >>> safe_interval(10, 0.0056), safe_interval(10, 2 / 3)
+    (1, 2)
     """
     interval_cost(epochs, 1, probe)
-    product = probe * (2 * epochs - 1)
-    start = max(1, math.floor((math.sqrt(1 + 4 * product) - 1) / 2) - 1)
-    return next(s for s in range(start, start + 5) if s * (s + 1) >= product)
+    return _smallest(probe * (epochs - 1))
 
 
 def first_crossing(distances: Tensor, epsilon: float, consecutive: int = 1) -> Tensor:
@@ -190,7 +235,10 @@ def hitting_time(epsilon: float, amplitude: float, rate: float, floor: float = 0
     if amplitude + floor < epsilon:
         return 0
     log_ratio = math.log(amplitude) - math.log(epsilon - floor)
-    return math.floor(log_ratio / -math.log(rate)) + 1
+    t = max(0, math.floor(log_ratio / -math.log(rate)))  # or one more; round-off decides not
+    while amplitude * rate**t + floor >= epsilon:
+        t += 1
+    return t
 
 
 def hitting_sensitivity(epsilon: float, rate: float, floor: float = 0.0) -> float:

@@ -38,9 +38,10 @@ def k_term_error(weights: Tensor, kept: int, p: float = 2.0) -> float:
     if not 0 <= kept <= len(w) or not p > 0:
         raise ValueError(f"kept must be 0 to {len(w)} and p > 0, not {kept} and {p}")
     removed = w.sort().values[: len(w) - kept]
-    if math.isinf(p):
-        return removed.max().item() if len(removed) else 0.0
-    return removed.pow(p).sum().pow(1 / p).item()
+    largest = removed[-1].item() if len(removed) else 0.0
+    if math.isinf(p) or largest == 0:
+        return largest
+    return largest * (removed / largest).pow(p).sum().pow(1 / p).item()  # no power out of range
 
 
 def output_error(weight: Tensor, other: Tensor, second_moment: Tensor) -> float:
@@ -202,7 +203,7 @@ def mask_difference_bound(
 
     Source: (T5.5); derived here. With h_i the change of magnitude i, theta the k-th largest
     magnitudes and delta their difference: #{gap_i <= h_i + delta}, or, coarser, for gamma > delta,
-    ``#{gap_i <= gamma} + ||w - w'||^2 / (gamma - delta)^2``.
+    ``#{gap_i <= gamma} + ||w - w'||^2 / (gamma - delta)^2``, whichever is less.
 
     Args:
         weights: (survivor,) at the check.
@@ -226,13 +227,14 @@ def mask_difference_bound(
     threshold, threshold_later = _threshold(u.abs(), kept), _threshold(v.abs(), kept)
     delta = (threshold - threshold_later).abs().item()
     gap = (v.abs() - threshold_later).abs()
+    slack = 1e-12 * v.abs().max().item()  # round-off must not make the bound too small
+    sharp = float((gap <= (u.abs() - v.abs()).abs() + delta + slack).sum())
     if gamma is None:
-        slack = 1e-12 * (1 + v.abs().max().item())  # round-off must not make the bound too small
-        return float((gap <= (u.abs() - v.abs()).abs() + delta + slack).sum())
+        return sharp
     if not gamma > delta:
         raise ValueError(f"gamma must be above the change of the threshold {delta}, not {gamma}")
     moved = (u - v).square().sum().item() / (gamma - delta) ** 2
-    return float((gap <= gamma).sum()) + moved
+    return min(sharp, float((gap <= gamma).sum()) + moved)
 
 
 def loss_barrier(losses: Tensor) -> float:
@@ -280,7 +282,9 @@ def barrier_bound(
     >>> barrier_bound(0.5, lipschitz=2.0), barrier_bound(0.5, 2.0, weak_convexity=4.0)
     (0.5, 0.125)
     """
-    if min(distance, lipschitz, weak_convexity) < 0 or not distance < math.inf:
+    if not all(value >= 0 for value in (distance, lipschitz, weak_convexity)) or math.isinf(
+        distance
+    ):
         raise ValueError("distance, lipschitz and weak_convexity must be 0 or more")
     if distance == 0:
         return 0.0

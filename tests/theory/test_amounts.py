@@ -481,6 +481,20 @@ def test_t1_9_the_gaussian_recursion_is_what_a_large_sample_does(p, q):
     assert gaussian_densities(4, p, q) == pytest.approx(densities, abs=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-3, 1e200])
+def test_t1_5_the_slope_of_a_transfer_has_the_unit_of_one_over_a_weight(scale):
+    w = torch.tensor([10.0, 2.0, 1.0], dtype=torch.float64)
+    slope = transfer_slope(w, 1, 2, 2, 3)
+    assert transfer_slope(scale * w, 1, 2, 2, 3) * scale == pytest.approx(slope)
+
+
+def test_t1_9_the_gaussian_share_stays_a_share_for_the_smallest_densities():
+    shares = [gaussian_share(density, 1, 2) for density in (1e-300, 1e-100, 1e-10, 1.0)]
+    assert 1 > shares[0] > shares[1] > shares[2] > shares[3] > 0
+    with pytest.raises(ValueError, match="1e-300"):
+        gaussian_share(1e-320, 1, 2)
+
+
 def test_t1_9_the_gaussian_shares_are_those_of_numerical_integration():
     for density, (p, q) in itertools.product((1.0, 0.5, 0.05), PUBLISHED):
         expected = share_beyond(stats.halfnorm(), density, p, q)

@@ -82,6 +82,13 @@ def test_t7_12_a_unit_with_weights_but_no_path_to_an_input_is_not_fed():
     assert c.fed_shares(first, torch.tensor([True, False])).tolist() == [0.5, 1.0]
 
 
+def test_t7_12_after_flattening_the_positions_of_a_channel_stand_side_by_side():
+    first = torch.tensor([[[True]], [[False]]])[..., None]  # two channels, the second is dead
+    reads_dead = torch.tensor([[False, False, True, True]])  # two positions each
+    assert c.fed_shares([first, reads_dead]).tolist() == [0.5, 0.0]
+    assert c.fed_shares([first, ~reads_dead]).tolist() == [0.5, 1.0]
+
+
 @torch.no_grad()
 def test_t7_12_holds_for_convolutions_with_zeros_around_and_flattened_maps():
     for seed in range(20):

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from infcop_lite import flows
 from infcop_lite.theory import consistency as c
+from infcop_lite.theory import convolutions
 
 seeds = st.integers(0, 10_000)
 often = settings(deadline=None, derandomize=True, max_examples=40)
@@ -122,6 +123,11 @@ def test_t3_0_predictions_differ_only_where_the_margin_is_small(seed, log_size):
         assert c.disagreement_bound(logits, distance) <= below + 2 * distance**2 / gamma**2 + 1e-12
 
 
+def test_t3_0_equal_logits_agree_everywhere_even_where_two_are_tied():
+    assert c.disagreement_bound(torch.tensor([[1.0, 1.0], [0.0, 3.0]]), 0.0) == 0.0
+    assert c.disagreement_bound(torch.tensor([[1.0, 1.0], [0.0, 3.0]]), 1e-9) == 0.5
+
+
 def test_t3_0_the_disagreement_bound_is_attained():
     logits = torch.tensor([[2.0, 0.0]] * 10, dtype=torch.float64)
     others = logits.clone()
@@ -182,9 +188,10 @@ def test_t3_1_the_bound_on_the_weights_is_attained_by_isotropic_inputs():
 
 def test_t3_1_a_late_error_is_amplified_by_the_other_networks_layers_below():
     weights, others = [
-        [torch.eye(2).double() * s for s in pair] for pair in ((3.0, 1.0), (3.0, 2.0))
+        [torch.eye(2).double() * s for s in pair] for pair in ((3.0, 1.0), (4.0, 2.0))
     ]
-    assert c.linear_map_bound(weights, others, [0.0, 1.0]) == pytest.approx(6.0 - 3.0)
+    # |W2 W1 - V2 V1| = 5 = |W2| |W1 - V1| + |W2 - V2| |V1|: the layer below is the other's
+    assert c.linear_map_bound(weights, others, [1.0, 1.0]) == pytest.approx(8.0 - 3.0)
 
 
 def test_t3_1_flows_between_layers_alone_do_not_bound_the_weights():
@@ -623,6 +630,23 @@ def outputs_of(model, x, theta):
     return pre_activations(layers, x)
 
 
+@pytest.mark.parametrize(
+    ("rows", "gradient", "left"),
+    [
+        ([[0.0, 0.0]], [1.0, 2.0], [1.0, 2.0]),  # a dead layer has a zero row
+        ([[0.0, 1.0, 0.0]] * 2, [1.0, 2.0, 3.0], [1.0, 0.0, 3.0]),  # twice the same
+        ([[0.0, 1.0], [0.0, 0.0]], [1.0, 2.0], [1.0, 0.0]),
+        ([[1e-20, 0.0, 0.0], [0.0, 1e10, 0.0]], [1.0, 2.0, 3.0], [0.0, 0.0, 3.0]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_t3_7_the_tangent_part_is_orthogonal_to_rows_of_any_rank_and_scale(
+    rows, gradient, left, dtype
+):
+    found = c.tangent(torch.tensor(gradient, dtype=dtype), torch.tensor(rows, dtype=dtype))
+    torch.testing.assert_close(found, torch.tensor(left, dtype=dtype))
+
+
 def test_t3_7_the_loss_can_be_moved_while_the_flow_stands_still():
     model, x = toy(), normal(0, 100, 3)
     y = torch.arange(100) % 4
@@ -739,7 +763,8 @@ def test_t3_8_c2_patch_moments_bound_the_error_of_convolutions(seed, log_size, m
     maps, maps_other = maps_of(convs, x), maps_of(others, x)
     inputs = [[m.relu() if i else m for i, m in enumerate(ms)] for ms in (maps, maps_other)]
     gaps = [
-        c.kernel_gap(*four) for four in zip(convs, others, *[i[:-1] for i in inputs], strict=True)
+        convolutions.kernel_gap(*four)
+        for four in zip(convs, others, *[i[:-1] for i in inputs], strict=True)
     ]
     for conv, other, gap, a in zip(convs, others, gaps, inputs[1], strict=False):
         assert gap.local == pytest.approx(c.rms_distance(conv(a), other(a)), rel=1e-6)
@@ -752,7 +777,7 @@ def test_t3_8_c2_patch_moments_bound_the_error_of_convolutions(seed, log_size, m
 def test_t3_8_c2_a_fully_connected_layer_is_the_case_of_one_position():
     conv, other = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
     x = normal(0, 40, 3)
-    gap = c.kernel_gap(conv, other, x[:, :, None, None], x[:, :, None, None])
+    gap = convolutions.kernel_gap(conv, other, x[:, :, None, None], x[:, :, None, None])
     (full,) = c.network_gaps(
         [(conv.weight.flatten(1), conv.bias)], [(other.weight.flatten(1), other.bias)], x
     )
@@ -770,7 +795,7 @@ def test_t3_8_c2_delta_compares_the_moments_of_the_statement():
         moments.append((k, rows.T @ rows / 10, k @ rows.T @ rows / 10))
     (k, s, t), (k_other, s_other, t_other) = moments
     delta = np.linalg.norm(t - t_other) + np.linalg.norm(k, 2) * np.linalg.norm(s - s_other)
-    gap = c.kernel_gap(conv, other, maps, maps_other)
+    gap = convolutions.kernel_gap(conv, other, maps, maps_other)
     assert gap.delta == pytest.approx(delta)
     assert gap.bound == pytest.approx(math.sqrt(delta * np.linalg.norm(k - k_other)))
 
@@ -791,17 +816,19 @@ def test_t3_8_c2_the_kernel_bounds_the_operator(seed, sizes):
     torch.manual_seed(seed)
     size, stride = sizes
     conv = nn.Conv2d(2, 2, size, stride=stride, padding=size // 2).double()
-    assert operator_norm(conv, 7) <= c.conv_norm_bound(conv) + 1e-9
+    assert operator_norm(conv, 7) <= convolutions.conv_norm_bound(conv) + 1e-9
     if stride == 1 and size % 2:
         conv.padding_mode, conv._reversed_padding_repeated_twice = "circular", [size // 2] * 4
-        assert operator_norm(conv, 7) <= c.conv_norm_bound(conv) + 1e-9
+        assert operator_norm(conv, 7) <= convolutions.conv_norm_bound(conv) + 1e-9
 
 
 def test_t3_8_c2_the_norm_of_the_kernel_matrix_alone_is_no_bound():
     conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
     nn.init.ones_(conv.weight)
-    assert torch.linalg.matrix_norm(c.kernel_matrix(conv)[:, :-1], 2).item() == pytest.approx(3)
-    assert operator_norm(conv, 5) == pytest.approx(9) == c.conv_norm_bound(conv)
+    assert torch.linalg.matrix_norm(
+        convolutions.kernel_matrix(conv)[:, :-1], 2
+    ).item() == pytest.approx(3)
+    assert operator_norm(conv, 5) == pytest.approx(9) == convolutions.conv_norm_bound(conv)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -810,10 +837,10 @@ def test_t3_8_c2_circular_padding_of_another_size_breaks_the_count_of_patches(st
     options = {"stride": stride, "padding": 2, "padding_mode": "circular", "bias": False}
     conv = nn.Conv2d(1, 1, 2, **options).double()
     nn.init.ones_(conv.weight)
-    kernel = torch.linalg.matrix_norm(c.kernel_matrix(conv)[:, :-1], 2).item()
+    kernel = torch.linalg.matrix_norm(convolutions.kernel_matrix(conv)[:, :-1], 2).item()
     assert operator_norm(conv, 5) > 1.05 * math.ceil(2 / stride) * kernel
     with pytest.raises(ValueError, match="keeps the size"):
-        c.conv_norm_bound(conv)
+        convolutions.conv_norm_bound(conv)
 
 
 @torch.no_grad()
@@ -839,7 +866,7 @@ def test_t3_8_c3_pools_are_lipschitz(seed, sizes):
     pools = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
     for kind, pool in pools.items():
         moved = (pool(x, *sizes) - pool(y, *sizes)).flatten(1).norm(dim=1)
-        limit = c.pool_lipschitz(kind, *sizes) * (x - y).flatten(1).norm(dim=1)
+        limit = convolutions.pool_lipschitz(kind, *sizes) * (x - y).flatten(1).norm(dim=1)
         assert (moved <= limit + 1e-9).all()
 
 
@@ -847,7 +874,7 @@ def test_t3_8_c3_overlapping_max_pools_double_a_difference():
     x, y = torch.zeros(1, 1, 7, 7), torch.zeros(1, 1, 7, 7)
     y[0, 0, 2, 2] = 1.0  # the maximum of four windows
     gain = (functional.max_pool2d(y, 3, 2) - functional.max_pool2d(x, 3, 2)).norm().item()
-    assert gain == c.pool_lipschitz("max", 3, 2) == 2
+    assert gain == convolutions.pool_lipschitz("max", 3, 2) == 2
     assert functional.avg_pool2d(torch.ones(1, 1, 6, 6), 3, 1, 1).norm() <= 6
 
 
@@ -856,7 +883,7 @@ def test_t3_8_c3_averages_that_leave_the_padding_out_exceed_the_constant():
     y[0, 0, :2, :2] = 0.5  # all of the first window that is not padding; of norm 1
     counted = functional.avg_pool2d(y, 3, 3, 1).norm().item()
     left_out = functional.avg_pool2d(y, 3, 3, 1, count_include_pad=False).norm().item()
-    assert counted <= c.pool_lipschitz("average", 3, 3) + 1e-12 < left_out
+    assert counted <= convolutions.pool_lipschitz("average", 3, 3) + 1e-12 < left_out
 
 
 def test_t3_8_c3_the_global_average_shrinks_by_the_root_of_the_positions():
@@ -882,10 +909,10 @@ def test_t3_8_c3_a_residual_block_adds_its_branches(seed, log_size):
         return net[1](net[0](x).relu()) + net[2](x)
 
     norms = [operator_norm(conv, 5) for conv in block]
-    first = c.kernel_gap(block[0], other[0], x_other, x_other).local
+    first = convolutions.kernel_gap(block[0], other[0], x_other, x_other).local
     hidden = other[0](x_other).relu()
-    second = c.kernel_gap(block[1], other[1], hidden, hidden).local
-    shortcut = c.kernel_gap(block[2], other[2], x_other, x_other).local
+    second = convolutions.kernel_gap(block[1], other[1], hidden, hidden).local
+    shortcut = convolutions.kernel_gap(block[2], other[2], x_other, x_other).local
     local = norms[1] * first + second + shortcut
     factor = norms[2] + norms[1] * norms[0]
     distance = c.rms_distance(forward(block, x), forward(other, x_other))
@@ -928,13 +955,18 @@ def test_t3_8_c3_batch_norm_in_eval_mode_folds_into_the_kernel():
         (lambda: c.pruning_floor(torch.ones(1, 2), torch.ones(1, 2).bool(), torch.eye(3)), "cov"),
         (lambda: c.connectivities([torch.ones(3, 1)]), "two layers"),
         (lambda: c.unroll([1.0], [1.0, 2.0]), "zip"),
-        (lambda: c.patches(nn.Conv2d(2, 2, 3, groups=2), torch.ones(1, 2, 4, 4)), "group"),
-        (lambda: c.conv_norm_bound(nn.Conv2d(1, 1, 3, dilation=2)), "dilation"),
         (
-            lambda: c.patches(nn.Conv2d(1, 1, 3, padding_mode="reflect"), torch.ones(1, 1, 4, 4)),
+            lambda: convolutions.patches(nn.Conv2d(2, 2, 3, groups=2), torch.ones(1, 2, 4, 4)),
+            "group",
+        ),
+        (lambda: convolutions.conv_norm_bound(nn.Conv2d(1, 1, 3, dilation=2)), "dilation"),
+        (
+            lambda: convolutions.patches(
+                nn.Conv2d(1, 1, 3, padding_mode="reflect"), torch.ones(1, 1, 4, 4)
+            ),
             "padding",
         ),
-        (lambda: c.pool_lipschitz("min", 2, 2), "pooling"),
+        (lambda: convolutions.pool_lipschitz("min", 2, 2), "pooling"),
     ],
 )
 def test_bad_input_gets_one_clear_line(call, complaint):

@@ -416,6 +416,8 @@ def test_t4_5_a_network_is_inconsistent_with_itself():
     g = [torch.randn(1000, generator=torch.Generator().manual_seed(0))]
     assert theory.published_distance(g, g, num_batches=100) > 0.9 * g[0].norm()
     assert theory.published_distance(g, g, num_batches=1) == math.inf
+    zero = [torch.zeros(2)]  # and not NaN
+    assert theory.published_distance(zero, zero, num_batches=1) == math.inf
 
 
 # --- T4.6: conservation laws ---

@@ -69,6 +69,18 @@ def test_t2_1_canonical_correlations_give_the_difference_of_entropies(seed, d, d
     assert info.gaussian_mutual_information(kappa) == pytest.approx(by_entropies.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize(("large", "small"), [(1.0, 1e-14), (1e8, 1e-8), (1e-200, 1e200)])
+def test_t2_1_no_unit_is_lost_because_another_has_a_larger_scale(large, small):
+    sd = torch.tensor([large, small], dtype=torch.float64).sqrt()
+    p = (0.5 * sd)[:, None]  # both units correlate 1/2 with the next
+    kappa = info.canonical_correlations(torch.diag(sd.square()), p, torch.ones(1, 1))
+    assert kappa.item() == pytest.approx(math.sqrt(0.5))
+    dead = info.canonical_correlations(
+        torch.diag(torch.tensor([1.0, 0.0])), p * 0, torch.ones(1, 1)
+    )
+    assert dead.item() == 0
+
+
 @property_test
 @given(seeds, widths, widths)
 def test_t2_1_correlations_and_covariances_have_the_same_canonical_correlations(seed, d, d_next):
@@ -582,7 +594,7 @@ def kurtosis_of(layers):
 @given(seeds, widths, widths)
 def test_t2_6_the_kurtosis_form_of_the_planning_bound_holds_for_any_layers(seed, d, d_next):
     layers = random_layers(seed, d, d_next)
-    r_bar, r_bar_next = info.mean_self_correlations(layers).clamp(max=1).tolist()
+    r_bar, r_bar_next = info.mean_self_correlations(layers).tolist()
     sigma = info.influence(layers).std(0, correction=0).item()
     assert sigma <= info.planning_bound(r_bar, r_bar_next, kurtosis_of(layers)) + 1e-9
 
@@ -633,3 +645,20 @@ def test_flows_of_different_networks_or_probes_have_no_noise():
         info.noise_of_distance(net, other | {"c": other["b"]}, same_probe=False)
     with pytest.raises(ValueError, match="one probe"):
         info.noise_of_distance(net, {k: f[:9] for k, f in other.items()}, same_probe=True)
+
+
+def test_t2_3_a_layer_of_one_unit_has_a_mean_self_correlation_of_exactly_one_at_most():
+    for seed in range(40):
+        f = torch.randn(7 + seed, 1, generator=torch.Generator().manual_seed(seed))
+        r_bar = info.mean_self_correlations({"a": f, "b": f.exp()})
+        assert (r_bar <= 1).all()
+        assert info.planning_bound(*r_bar.tolist()) > 0
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1.0, 1e100])
+def test_t2_4_linear_cka_ignores_the_scale_of_either_layer(scale):
+    a = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = a[:, :2] + 1
+    assert info.linear_cka(scale * a, b) == pytest.approx(info.linear_cka(a, b))
+    assert info.linear_cka(a, scale * b) == pytest.approx(info.linear_cka(a, b))
+    assert info.linear_cka(scale * torch.ones_like(a), b) == 0

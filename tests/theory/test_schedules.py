@@ -18,8 +18,10 @@ from infcop_lite.theory.schedules import (
     hitting_time,
     interval_cost,
     probe_cost,
+    safe_interval,
     speed_up,
     stop_probabilities,
+    worst_interval_cost,
 )
 
 fifty = settings(deadline=None, derandomize=True, max_examples=50)
@@ -99,11 +101,53 @@ def test_t5_2_the_cost_is_exact_when_the_epochs_are_even_over_multiples_of_the_i
     assert interval_cost(mean, interval, probe) == pytest.approx(played)
 
 
+def played_cost(epochs, interval, probe):
+    """Mean cost of levels that are ready after 1 to N epochs, N = 2 epochs - 1, played."""
+    readies = range(1, round(2 * epochs - 1) + 1)
+    return sum(level_cost(ready, interval, probe) for ready in readies) / len(readies)
+
+
+@pytest.mark.parametrize("probe", [0.0, 0.01, 0.1, 2 / 3, 3.0, 25.0, 400.0])
+def test_t5_2_no_interval_costs_less_than_the_best_where_all_laws_are_even(probe):
+    """Ready after 1 to 60 epochs: even modulo every divisor of 60, the whole range 2 tau - 1."""
+    divisors = [s for s in range(1, 61) if 60 % s == 0]
+    played = [played_cost(30.5, s, probe) for s in divisors]
+    assert [interval_cost(30.5, s, probe) for s in divisors] == pytest.approx(played)
+    best = best_interval(30.5, probe)
+    assert interval_cost(30.5, best, probe) <= min(played) * (1 + 1e-12)
+    assert 1 <= best <= 60
+
+
+def test_t5_2_an_interval_longer_than_the_law_can_be_even_over_is_not_recommended():
+    """Beyond s = 2 tau - 1 the formula is below what a played level costs."""
+    assert [best_interval(*law) for law in ((1, 5.0), (10, 25.0), (10, 2 / 3))] == [1, 19, 4]
+    assert [level_cost(1, s, 5.0) for s in (1, 2)] == [6.0, 7.0]  # ready after one epoch, always
+    assert interval_cost(1, 2, 5.0) == 5.25
+    assert played_cost(10, 19, 25.0) == 44.0 < played_cost(10, 22, 25.0) == 47.0
+
+
+@fifty
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.floats(0, 20), st.integers(1, 50))
+def test_t5_2_no_law_costs_more_than_the_worst(readies, probe, interval):
+    mean = sum(readies) / len(readies)
+    played = sum(level_cost(ready, interval, probe) for ready in readies) / len(readies)
+    assert played <= worst_interval_cost(mean, interval, probe) * (1 + 1e-12)
+
+
+@fifty
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.floats(0, 20), st.integers(1, 9))
+def test_t5_2_the_worst_is_attained_by_levels_that_are_ready_right_after_a_check(ks, probe, s):
+    readies = [1 + k * s for k in ks]
+    played = sum(level_cost(ready, s, probe) for ready in readies) / len(readies)
+    assert played == pytest.approx(worst_interval_cost(sum(readies) / len(readies), s, probe))
+
+
 @fifty
 @given(st.floats(1, 200), st.floats(0, 20))
-def test_t5_2_the_best_interval_is_the_cheapest_of_all(epochs, probe):
-    cheapest = min(interval_cost(epochs, s, probe) for s in range(1, 200))
-    assert interval_cost(epochs, best_interval(epochs, probe), probe) == pytest.approx(cheapest)
+def test_t5_2_the_safe_interval_has_the_least_worst_cost(epochs, probe):
+    least = min(worst_interval_cost(epochs, s, probe) for s in range(1, 200))
+    safe = worst_interval_cost(epochs, safe_interval(epochs, probe), probe)
+    assert safe == pytest.approx(least)
 
 
 def test_t5_2_one_is_best_up_to_a_product_of_two_and_not_only_up_to_one():
@@ -191,6 +235,14 @@ def test_t5_3b_the_formula_is_the_first_whole_time_below_the_tolerance(c, rate, 
     boundary = c * rate**tau + floor, c * rate ** max(tau - 1, 0) + floor
     if min(abs(d - epsilon) for d in boundary) > 1e-12 * (1 + floor) and counted < 2000:
         assert tau == counted
+
+
+def test_t5_3b_round_off_does_not_move_the_time_when_the_tolerance_is_a_distance():
+    for rate, k, floor in itertools.product((0.9, 0.5, 0.3, 0.99), range(1, 25), (0.0, 0.1)):
+        epsilon = rate**k + floor  # D_k itself, which is not below it
+        path = torch.tensor([rate**t + floor for t in range(40)], dtype=torch.float64)
+        assert hitting_time(epsilon, 1.0, rate, floor) == int(first_crossing(path, epsilon))
+    assert hitting_time(0.9**2, 1.0, 0.9) == 3
 
 
 def test_t5_3b_the_cases_on_the_boundary():

@@ -520,6 +520,38 @@ def test_t6_5_counterexample_a_concave_kink_admits_no_bound_of_the_second_order(
     assert loss_barrier(losses) <= barrier_bound(distance, lipschitz=1.0)
 
 
+# --- any scale ---
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_t6_1_the_best_error_scales_with_the_weights_and_no_power_leaves_the_range(scale):
+    w = torch.tensor([3.0, -1.0, 2.0, 2.0, -9.0], dtype=torch.float64)
+    for p, expected in ((2.0, 3.0), (1.0, 5.0), (math.inf, 2.0)):
+        assert k_term_error(scale * w, 2, p) / scale == pytest.approx(expected)
+    assert k_term_error(0 * w, 2) == 0 == k_term_error(w, 5)
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1.0, 1e14])
+def test_t5_5b_the_bound_ignores_the_scale_and_the_coarse_form_is_never_below_the_sharp(scale):
+    w = scale * (1 + torch.arange(100, dtype=torch.float64) / 100)
+    assert mask_difference_bound(w, w, 50) == 1.0  # the weight at the threshold itself
+    v = scale * torch.tensor([3.0, 2.0, 1.0, 0.1], dtype=torch.float64)
+    u = v + scale * torch.tensor([0.0, -0.3, 0.3, 0.0], dtype=torch.float64)
+    for gamma in (0.4, 0.6, 1.0, 2.0):
+        sharp, coarse = (
+            mask_difference_bound(u, v, 2),
+            mask_difference_bound(u, v, 2, gamma * scale),
+        )
+        assert sharp >= 0
+        assert coarse <= sharp or coarse == pytest.approx(sharp)
+
+
+def test_t6_5_no_bound_follows_from_a_number_that_is_none():
+    for numbers in ((math.nan,), (1.0, math.nan), (1.0, 1.0, math.nan), (0.0, math.nan)):
+        with pytest.raises(ValueError, match="0 or more"):
+            barrier_bound(*numbers)
+
+
 # --- bad input ---
 
 
