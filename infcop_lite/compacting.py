@@ -5,7 +5,6 @@ no effect. Both can go. Weights that are scattered among living units cannot: de
 by their zeros all the same.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from operator import attrgetter
@@ -17,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from . import _moved
+from .layers import copied
 from .masks import Masks, apply_masks, check_masks
 from .tracing import is_altered, trace
 
@@ -82,7 +82,7 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     Linear(in_features=2, out_features=2, bias=True)
     """
     check_masks(model, masks)
-    twin = copy.deepcopy(model).eval()
+    twin = copied(model).eval()
     apply_masks(twin, masks)
     for name, parameter in twin.named_parameters():
         if not torch.isfinite(parameter).all():

@@ -1,12 +1,13 @@
 """What a network costs to keep and to run: parameters, FLOPs, bytes."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from .layers import copied
 
 
 def cost(model: nn.Module, inputs: Tensor) -> dict[str, int]:
@@ -37,7 +38,7 @@ def cost(model: nn.Module, inputs: Tensor) -> dict[str, int]:
             f"{type(model).__name__} is quantised, and torch counts no FLOPs of that: take its cost"
             f" before; its weights are {num_bytes:,} bytes now"
         )
-    twin = copy.deepcopy(model).eval()
+    twin = copied(model).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         twin(inputs)
     return {

@@ -1,6 +1,5 @@
 """Pruned networks for other people's tools: torch.nn.utils.prune, safetensors, ONNX."""
 
-import copy
 import importlib
 import io
 import os
@@ -14,7 +13,7 @@ from torch.nn.utils import prune
 
 from . import records
 from .flows import every_module_called
-from .layers import is_layer, remedy
+from .layers import copied, is_layer, remedy
 from .masks import Masks, apply_masks, check_masks, of_zeros
 
 SUFFIX = ".safetensors"
@@ -51,7 +50,7 @@ def to_torch_prune(model: nn.Module, masks: Masks) -> nn.Module:
     (['bias', 'weight_orig', 'weight_mask'], {'weight': tensor([[ True, False]])})
     """
     check_masks(model, masks)
-    twin = copy.deepcopy(model)
+    twin = copied(model)
     apply_masks(twin, masks)
     kept = {id(weight): masks[name] for name, weight in check_masks(twin, masks).items()}
     for module in twin.modules():
@@ -273,7 +272,7 @@ def to_onnx(model: nn.Module, example: Tensor, tolerance: float = 1e-4) -> bytes
         raise ValueError(
             "no packages onnx and onnxruntime: pip install 'infcop-lite[onnx]'"
         ) from None
-    twin, kind = copy.deepcopy(model).cpu().eval(), type(model).__name__
+    twin, kind = copied(model).cpu().eval(), type(model).__name__
     file: Any = io.BytesIO()  # as this exporter takes it, whatever the signature says
     inputs = example.detach().cpu()
     try:

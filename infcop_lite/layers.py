@@ -3,16 +3,15 @@
 Masks are for the weights of convolutions and linear layers, which is what this module recognises.
 """
 
-from torch import nn
+import copy
+
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize, prune
 
-#: What takes the place of a weight, by the class of its hook -> what gives the weight back.
-REMEDIES = {
-    "WeightNorm": "torch.nn.utils.remove_weight_norm(module)",
-    "SpectralNorm": "torch.nn.utils.remove_spectral_norm(module)",
-}
+#: What takes the place of a tensor, by the class of its hook -> what gives it back.
+REMEDIES = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -57,20 +56,44 @@ def check_shaped(module: nn.Module, name: str) -> None:
         )
 
 
-def remedy(module: nn.Module) -> str:
-    """Return what makes a computed weight a parameter again, as a line of Python.
+def remedy(module: nn.Module, tensor: str = "weight") -> str:
+    """Return what makes a computed tensor of a module a parameter again, as a line of Python.
 
     >>> remedy(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
     "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
     """
-    if parametrize.is_parametrized(module, "weight"):
-        return "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+    if parametrize.is_parametrized(module, tensor):
+        return f"torch.nn.utils.parametrize.remove_parametrizations(module, {tensor!r})"
     for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight":
+        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == tensor:
             return (
-                "torch.nn.utils.prune.remove(module, 'weight'), after taking its masks by"
+                f"torch.nn.utils.prune.remove(module, {tensor!r}), after taking its masks by"
                 " handover.from_torch_prune(model)"
             )
-        if type(hook).__name__ in REMEDIES and getattr(hook, "name", "weight") == "weight":
-            return REMEDIES[type(hook).__name__]
-    return "whatever makes it a torch.nn.Parameter again"
+        if type(hook).__name__ in REMEDIES and getattr(hook, "name", None) == tensor:
+            return f"torch.nn.utils.{REMEDIES[type(hook).__name__]}(module, {tensor!r})"
+    return "whatever makes it a torch.nn.Parameter, or detaches it"
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a network.
+
+    Raises:
+        ValueError: a module holds a result of a forward pass, which torch cannot copy, as its
+            pruning and its old weight_norm do (pytorch#37322); the line says what undoes it.
+
+    >>> copied(nn.Linear(2, 1))
+    Linear(in_features=2, out_features=1, bias=True)
+    """
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        for owner, module in model.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor) and not value.is_leaf:
+                    full_name = f"{owner}.{name}".lstrip(".")
+                    raise ValueError(
+                        f"{full_name} is computed in a forward pass and cannot be copied: first"
+                        f" call {remedy(module, name)}"
+                    ) from error
+        raise

@@ -1,6 +1,5 @@
 """Prune a network of your own in one call; what comes back is three things, and their story."""
 
-import copy
 import hashlib
 import math
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from .amounts import spared
 from .compute import lay_out, threads
 from .config import Config
 from .identity import fingerprint, identity
+from .layers import copied
 from .level import Trainer
 from .loaders import Adapter, in_memory
 from .loop import run
@@ -167,7 +167,7 @@ def prune(
         threads(chosen.threads),
         tqdm(total=chosen.levels + 1, unit="level", disable=not progress) as bar,
     ):
-        trainer = Trainer(copy.deepcopy(model), splits[0], splits[1], held_out, chosen)
+        trainer = Trainer(copied(model), splits[0], splits[1], held_out, chosen)
         check_fit(trainer.model, trainer.train, trainer.validation, trainer.test)
         rows = list[Row]()
 

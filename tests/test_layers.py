@@ -9,9 +9,10 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 from transformers.pytorch_utils import Conv1D
 
-from infcop_lite import handover
+from infcop_lite import compact, handover, prune
+from infcop_lite.cost import cost
 from infcop_lite.flows import collect_activations, gradient_flow
-from infcop_lite.layers import has_inputs_first, is_layer
+from infcop_lite.layers import copied, has_inputs_first, is_layer
 from infcop_lite.masks import density, full_masks, prunable
 from infcop_lite.pruner import Pruner
 from infcop_lite.scores import cross_entropy, weight_times_input
@@ -62,10 +63,50 @@ def test_another_tensor_that_is_computed_bars_no_weight():
 def test_a_lazy_module_is_refused_until_a_batch_has_gone_through(kind):
     sizes = {nn.LazyLinear: (2,), nn.LazyConv1d: (2, 1), nn.LazyBatchNorm1d: ()}
     model = nn.Sequential(nn.Conv1d(2, 2, 1), kind(*sizes[kind]))
-    with pytest.raises(ValueError, match=r"^1 is lazy, still uninitialized: call the model once"):
-        Pruner(model)
+    for do in (prunable, full_masks):
+        with pytest.raises(ValueError, match=r"^1 is lazy, still uninitialized: call the model"):
+            do(model)
     model(torch.ones(3, 2, 4))
-    assert Pruner(model).density == 1
+    assert "0.weight" in prunable(model)
+
+
+class Cached(nn.Linear):
+    """It remembers what it gave, as networks do whose authors look at activations."""
+
+    def forward(self, x):
+        self.last = super().forward(x)
+        return self.last
+
+
+UNCOPIED = {
+    "pruned by torch": lambda: torch_prune.l1_unstructured(nn.Linear(3, 3), "bias", 1),
+    "old weight norm": lambda: nn.utils.weight_norm(nn.Bilinear(3, 3, 3)),
+    "parametrized": lambda: parametrizations.weight_norm(nn.Bilinear(3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", UNCOPIED)
+def test_a_network_that_cannot_be_copied_after_a_pass_says_what_undoes_that(name):
+    layer, head = UNCOPIED[name](), nn.Linear(3, 2)
+    model, x = nn.ModuleDict({"layer": layer, "head": head}), torch.ones(4, 3)
+    layer(*([x, x] if isinstance(layer, nn.Bilinear) else [x]))
+    if name == "parametrized":  # torch's successor of weight_norm keeps no result
+        assert copied(model) is not model
+        return
+    for do in (copied, lambda net: cost(net, x), lambda net: compact(net, full_masks(net))):
+        with pytest.raises(ValueError, match=r"^layer\.\w+ is computed in a forward pass") as error:
+            do(model)
+    line = str(error.value).partition("first call ")[2].partition(", after")[0]
+    exec(line, {"torch": torch, "module": layer})
+    assert list(copied(model).state_dict()) == list(model.state_dict())
+
+
+def test_prune_says_so_too_and_names_no_remedy_for_what_others_keep():
+    x, y = torch.randn(8, 3), torch.arange(8) % 2
+    model = nn.Sequential(Cached(3, 2))
+    model(x)
+    with pytest.raises(ValueError, match=r"^0.last is computed .* or detaches it$"):
+        prune(model, (x, y), (x, y), levels=1, epochs=1, warmup_epochs=0, device="cpu")
 
 
 # Conv1D of transformers: a linear layer whose weight lies the other way round
