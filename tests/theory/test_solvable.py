@@ -344,7 +344,7 @@ def test_t7_7_without_convexity_the_rule_can_stop_at_a_saddle():
 
 
 def test_t7_8_the_regret_under_pl_is_within_its_bound():
-    """w^2 + 3 sin^2 w is PL with mu = .1755 (Karimi et al. 2016) and not convex."""
+    """w^2 + 3 sin^2 w is PL with mu = .1755 (found on a grid) and not convex."""
     mu, h = 0.1755, 2e-3
     for price, start in itertools.product((0.01, 0.3, 2.0, 9.0), (2.5, -4.0, 6.0)):
         w, total, fired = start, [], None
