@@ -198,7 +198,7 @@ def average_correlations(activations: Mapping[str, Tensor]) -> Tensor:
         activations: as for `mean_self_correlations`.
 
     Returns:
-        (layer - 1,) in float64, in [-1, 1]; 0 where an average does not vary: averages with a
+        (layer - 1,) in float64, in [-1, 1]; 0 where an average does not vary. Averages with a
         variance below 1e-12 count as constant.
 
     Raises:

@@ -69,7 +69,7 @@ def frozen_loss_interval(
         offset: Frobenius distance of the two last layers' weights, >= 0.
 
     Returns:
-        Lower and upper end in nats: ``D^2 / lambda_max`` and ``D ||W - W*||``.
+        Lower and upper end in nats, ``D^2 / lambda_max`` and ``D ||W - W*||``.
 
     Raises:
         ValueError: a negative number, or features that are all 0.
