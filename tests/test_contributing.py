@@ -161,7 +161,7 @@ def falling_loss(rate: float = 0.8) -> Explorer:
 '''
 WIDGET_ROW = (
     "| the share of the loss | from which epoch on it is low enough | "
-    "[chapter 14](../notebooks/14-toy.ipynb#turn-the-share) |\n"
+    "[chapter 99](../notebooks/99-toy.ipynb#turn-the-share) |\n"
 )
 WIDGET_CELLS = {
     "share": "## Turn the share\n\nFrom which epoch on is the loss low enough?",
@@ -171,7 +171,7 @@ WIDGET_CELLS = {
 TITLE = f"""\
 # When is a loss half of what it was?
 
-[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/{BRANCH}/notebooks/14-toy.ipynb)
+[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/{BRANCH}/notebooks/99-toy.ipynb)
 
 A toy of everything, on digits that are no digits.
 
@@ -292,7 +292,7 @@ def insert(path, *, text, before="", after=""):
 
 def write_chapter(root, made):
     text = nbformat.writes(made, version=4)
-    (root / "notebooks" / "14-toy.ipynb").write_text(f"{text}\n", "utf-8")
+    (root / "notebooks" / "99-toy.ipynb").write_text(f"{text}\n", "utf-8")
 
 
 def add_rule(root):
@@ -327,15 +327,15 @@ def add_data_set(root):
 def add_chapter(root):
     write_chapter(root, chapter())
     contents, first_page = root / "book" / "_toc.yml", root / "book" / "intro.md"
-    insert(contents, before="      - file: book/lying", text="      - file: notebooks/14-toy\n")
-    line = "14. [When is a loss half of what it was?](../notebooks/14-toy.ipynb) A toy.\n\n"
+    insert(contents, before="      - file: book/lying", text="      - file: notebooks/99-toy\n")
+    line = "99. [When is a loss half of what it was?](../notebooks/99-toy.ipynb) A toy.\n\n"
     insert(first_page, before="[All statements]", text=line)
 
 
 def add_widget(root):
     (root / "infcop_lite" / "explorer" / "toy.py").write_text(WIDGET, "utf-8")
     insert(root / "book" / "explorer.md", before="| rounds, budget", text=WIDGET_ROW)
-    made = nbformat.read(root / "notebooks" / "14-toy.ipynb", as_version=4)
+    made = nbformat.read(root / "notebooks" / "99-toy.ipynb", as_version=4)
     place = [c.id for c in made.cells].index("exercises")
     made.cells[place:place] = [cell(k, text, k == "share-knob") for k, text in WIDGET_CELLS.items()]
     write_chapter(root, made)
@@ -444,14 +444,14 @@ def test_the_shape_of_the_chapter_and_the_pages_pass(clone):
     root, _ = clone
     names = ("notebooks", "exercises", "teaching", "book", "statements")
     passes(pytest_in(root, *(f"tests/test_{name}.py" for name in names)), least=200)
-    passes(pytest_in(root, "tests/test_colab.py", "-k", "14-toy"), least=3)
+    passes(pytest_in(root, "tests/test_colab.py", "-k", "99-toy"), least=3)
 
 
 def test_the_chapter_runs_on_what_was_added_and_its_picture_has_a_knob(clone):
     root, _ = clone
-    done = call(root, sys.executable, "tools/build.py", "notebooks/14-toy.ipynb")
+    done = call(root, sys.executable, "tools/build.py", "notebooks/99-toy.ipynb")
     assert done.returncode == 0, done.stderr
-    executed = nbformat.read(root / "book/_build/executed/notebooks/14-toy.ipynb", as_version=4)
+    executed = nbformat.read(root / "book/_build/executed/notebooks/99-toy.ipynb", as_version=4)
     outputs = {c.id: c.outputs for c in executed.cells if c.cell_type == "code"}
     assert outputs["data"][0].text == "toy: 180 training images\n"
     assert "image/png" in outputs["figure-toy-loss"][0].data
@@ -516,17 +516,17 @@ BROKEN = {  # what is left out or broken: the file, the edit, the tests that say
     ),
     "the chapter is not in the contents": (
         "book/_toc.yml",
-        without("notebooks/14-toy"),
+        without("notebooks/99-toy"),
         "tests/test_book.py::test_the_contents_list_every_notebook_in_order",
     ),
     "the chapter is not on the first page": (
         "book/intro.md",
-        without("14-toy"),
+        without("99-toy"),
         "tests/test_book.py::test_the_first_page_lists_every_chapter_in_order_by_its_title",
     ),
     "the widget is in no table": (
         "book/explorer.md",
-        without("14-toy"),
+        without("99-toy"),
         "tests/test_exercises.py::"
         "test_the_page_of_what_can_be_turned_links_every_section_with_knobs_and_no_other",
     ),
@@ -536,15 +536,15 @@ BROKEN = {  # what is left out or broken: the file, the edit, the tests that say
         "tests/test_layering.py::test_a_module_imports_only_what_the_plan_allows[explorer.toy]",
     ),
     "an exercise of the chapter is open to nobody": (
-        "notebooks/14-toy.ipynb",
+        "notebooks/99-toy.ipynb",
         instead("Which share? To explore", "Which share? In code"),
         "tests/test_exercises.py::"
-        "test_every_chapter_has_exercises_of_all_kinds_with_solutions_that_run[14-toy]",
+        "test_every_chapter_has_exercises_of_all_kinds_with_solutions_that_run[99-toy]",
     ),
     "a cell of the chapter is numbered": (
-        "notebooks/14-toy.ipynb",
+        "notebooks/99-toy.ipynb",
         instead('"id": "run-stops"', '"id": "run-2"'),
-        "tests/test_notebooks.py::test_cell_ids_are_words[14-toy]",
+        "tests/test_notebooks.py::test_cell_ids_are_words[99-toy]",
     ),
 }
 
@@ -574,7 +574,7 @@ HEADINGS = {
     "widget": "Adding a picture with knobs",
 }
 GENERAL = {  # how CONTRIBUTING writes what has a name of its own
-    "notebooks/14-toy.ipynb": "notebooks/NN-question.ipynb",
+    "notebooks/99-toy.ipynb": "notebooks/NN-question.ipynb",
     "infcop_lite/explorer/toy.py": "infcop_lite/explorer/",
 }
 

@@ -133,6 +133,7 @@ MAY_IMPORT = {
     "pool": set(),
     "sweep": {"_moved", "config", "identity", "loop", "pool", "records", "resuming", "rows"},
     "figures": set(),
+    "glue": set(),
     "__main__": {"config", "data", "datasets", "records", "rows", "sweep"},
     "__init__": {
         *("_moved", "collecting", "compacting", "config", "flows", "level", "loop", "masks"),

@@ -1,0 +1,28 @@
+"""Numbers that a page says in its prose: a cell computes one, a sentence anywhere shows it."""
+
+from typing import Any
+
+#: What MyST-NB looks for; outputs so named are no part of what a cell shows.
+PREFIX = "application/papermill.record/"
+
+
+def glue(**facts: Any) -> None:
+    """Give the prose of a notebook's page its numbers, each by a name.
+
+    Source: as `myst_nb.glue`, which a hosted notebook service does not bring. On the page,
+    ``{glue:text}`density` `` stands where the number shall stand, before the cell or after.
+
+    Args:
+        **facts: name -> what stands there, as ``str`` writes it: round it, and give its unit.
+
+    >>> glue(density=f"{0.12501:.3f}")
+    {'application/papermill.record/text/plain': "'0.125'"}
+    """
+    from IPython.display import display  # a notebook brings it
+
+    for name, value in facts.items():
+        display(
+            {f"{PREFIX}text/plain": repr(str(value))},  # else 0.920 would lose its zero
+            metadata={"scrapbook": {"name": name, "mime_prefix": PREFIX}},
+            raw=True,
+        )
