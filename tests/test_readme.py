@@ -1,0 +1,54 @@
+"""README: its first screen shows both ways to prune a network of one's own, and both work."""
+
+import re
+
+import build
+import pytest
+import torch
+from torch import nn
+
+from infcop_lite import masks
+
+README = (build.ROOT / "README.md").read_text("utf-8")
+ONE_CALL, OWN_LOOP = re.findall(r"(?ms)^```python\n(.+?)^```", README)
+
+
+@pytest.fixture
+def yours():
+    """What the examples take for granted, under the names that they use."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 8)
+    data = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    return {
+        "model": model,
+        "train": data,
+        "validation": data,
+        "loader": torch.utils.data.DataLoader(data, 16, shuffle=True),
+        "optimizer": torch.optim.SGD(model.parameters(), 0.1, momentum=0.9),
+        "loss": nn.functional.cross_entropy,
+    }
+
+
+def test_the_one_call_returns_a_copy_with_an_eighth_of_the_weights(yours, capsys):
+    exec(ONE_CALL, yours)
+    assert "an eighth" in ONE_CALL
+    assert masks.density(masks.from_zeros(yours["pruned"].model)) == 1 / 8
+    assert masks.density(masks.from_zeros(yours["model"])) == 1
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_the_own_loop_prunes_the_network_itself_and_holds_its_zeros(yours):
+    exec(OWN_LOOP, yours)
+    assert yours["pruner"].density == 1 / 8
+    levels = [check.level for check in yours["pruner"].checks]
+    assert levels == sorted([0, 1, 2, 3] * 8)
+    zeros = {name: weight != 0 for name, weight in masks.prunable(yours["model"]).items()}
+    assert all(torch.equal(zeros[name], mask) for name, mask in yours["pruner"].masks.items())
+
+
+def test_both_stand_on_the_first_screen_and_the_page_is_short():
+    lines = README.splitlines()
+    assert len(lines) <= 100
+    assert "\n".join(lines[:40]).count("```python") == 2
+    assert OWN_LOOP.strip().count("\n") + 1 <= 15
