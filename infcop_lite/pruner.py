@@ -3,13 +3,13 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .amounts import is_sparse_enough, spared
+from .asking import check_given, held_rule
 from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
@@ -17,19 +17,18 @@ from .flows import FLOWS
 from .level import next_start
 from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
 from .monitor import Measured, Monitor, plain, told
-from .never import Never
+from .placement import check_whole, inner
 from .planning import check_plan
+from .ranks import agreed
 from .scores import cross_entropy
-from .stopping import Check, Rule, as_rule, stop_rule
+from .standing import Standing, read
+from .stopping import Check, Rule, as_rule
 
 #: More fields of `Config` that a pruner takes.
 MORE = frozenset(
     {"amount", "p", "q", "eta", "gamma", "beta", "epsilon", "absolute", "patience", "seed"}
     | {"gradient_probe"}
 )
-#: What `Pruner.snapshot` must be told for rules that hold a level against it, by their names.
-HELD = {"accuracy": "validation_accuracy", "loss": "train_loss", "twice-loss": "train_loss"}
-STATE = {"level", "masks", "snapshot", "reference", "checks", "drawn", "probe", "own_loss"}
 ENDLESS = 999_999_999.0
 
 
@@ -42,7 +41,8 @@ class Pruner:
 
     Args:
         model: any module with Conv or Linear weights, on its device; changed in place. Its loss,
-            its inputs and its outputs are nobody's business but yours.
+            its inputs and its outputs are nobody's business but yours. Wrapped, as by
+            DistributedDataParallel or torch.compile, the network inside is pruned.
         masks: what is kept at first. Unless given, an already sparse network goes on from its exact
             zeros, see `masks.found`; ``masks.full_masks(model)`` starts dense whatever it holds.
         score, fraction, scope, dense, rewind: as in `Config`. Layers that are frozen, or tied to
@@ -61,7 +61,14 @@ class Pruner:
         checks: of all levels, oldest first.
 
     Raises:
-        ValueError: nothing to prune, or a setting that is none, in one line.
+        ValueError: nothing to prune, weights that are not whole and here (FSDP, ZeRO-3, lazy or
+            meta), or a setting that is none, in one line.
+
+    Note:
+        Under torch.distributed every rank calls `snapshot`, `check` and `next_level`. Rank 0
+        measures, on its probe and with its metrics, and decides; masks, checks, answers and states
+        are the same on every rank. Flows are measured in batches of 250 samples: memory is that of
+        one, and of what the layers of the whole probe put out.
 
     >>> x, net = torch.randn(32, 4), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> pruner = Pruner(net, fraction=0.5, levels=2, epochs=1)
@@ -101,6 +108,8 @@ class Pruner:
         more |= {"score": score, "fraction": fraction, "scope": scope, "dense": dense}
         more |= {"rewind": rewind, "final_density": final_density, "model": type(model).__name__}
         # a rule of one's own may read what no config can measure
+        model = inner(model)
+        check_whole(model)
         known = {"stop": stop if type(stop) is str else None, "levels": levels, "epochs": epochs}
         more |= {name: value for name, value in known.items() if value is not None}
         self.config = Config(**{"epochs": ENDLESS} | more)
@@ -176,18 +185,27 @@ class Pruner:
         Raises:
             ValueError: no probe, or no metric, though the rule or the score reads it.
         """
-        reference = told(metrics)
-        flows = self._rule(reference).reads & set(FLOWS)
-        if flows and probe is None:
-            raise ValueError(
-                f"the stop rule reads the {min(flows)} flow: give snapshot(probe=(inputs, targets))"
-            )
-        self.masks = self._fitting(self.masks)  # the model may have been moved
-        self._take_on(probe, loss)
-        if self._monitor is not None:
-            self._monitor.measure(flows, reference, self.masks)
-        reference.seconds.clear()  # states of equal runs are equal
-        self._snapshot, self._reference, self._drawn = self._weights(), reference, {}
+        check_whole(self.model)
+
+        def measured() -> dict[str, Any]:
+            reference = told(metrics)
+            flows = held_rule(self.stop, self.config, reference).reads & set(FLOWS)
+            if flows and probe is None:
+                raise ValueError(
+                    f"the stop rule reads the {min(flows)} flow:"
+                    " give snapshot(probe=(inputs, targets))"
+                )
+            self.masks = self._fitting(self.masks)  # the model may have been moved
+            self._take_on(probe, loss)
+            if self._monitor is not None:
+                self._monitor.measure(flows, reference, self.masks)
+            reference.seconds.clear()  # states of equal runs are equal
+            self._snapshot, self._reference, self._drawn = self._weights(), reference, {}
+            return self.state_dict()
+
+        state = agreed(measured)
+        if state["snapshot"] is not self._snapshot:  # that of rank 0
+            self.load_state_dict(state, loss)
 
     def check(self, epoch: float, **metrics: float) -> bool:
         """Measure what the rule reads, remember it, and say whether the level may end.
@@ -199,15 +217,20 @@ class Pruner:
         Raises:
             ValueError: no snapshot yet, or a rule that reads what was not given.
         """
+        is_over, check, drawn = agreed(lambda: self._looked(epoch, metrics))
+        self.checks.append(Check(**check))
+        self._drawn = {time: self._fitting(masks) for time, masks in drawn.items()}
+        return is_over
+
+    def _looked(
+        self, epoch: float, metrics: Mapping[str, Any]
+    ) -> tuple[bool, dict[str, Any], dict[float, Masks]]:
+        """Return the answer, the check, and the masks drawn for it; only the last are written."""
         if self._reference is None:
             raise ValueError("check comes after snapshot: there is nothing to hold a level against")
-        rule = self._rule(self._reference)
+        rule = held_rule(self.stop, self.config, self._reference)
         now = told(metrics if epoch > 0 else {"train_loss": float("nan"), **metrics})
-        own = {"train_loss": now.loss, "accuracy": now.accuracy, **now.metrics}
-        for name in sorted(rule.reads - {"mask", *FLOWS}):
-            if isinstance(own.get(name, Never(name)), Never):
-                wanted = "validation_accuracy" if name == "accuracy" else name
-                raise ValueError(f"the stop rule reads {wanted}: give check(epoch, {wanted}=...)")
+        check_given(rule, now)
         if "mask" in rule.reads:
             drawn = self._next_masks()
             now.mask_distance = mask_change(self._drawn, float(epoch), drawn, self.masks)
@@ -215,11 +238,10 @@ class Pruner:
             self._monitor.measure(rule.reads & set(FLOWS), now, self.masks)
         check = now.check(self._reference, float(epoch), self.level)
         is_over = self.epochs is not None and epoch >= self.epochs
-        if self.epochs is None or not self._is_last():
+        if self.epochs is None or not self.is_last:
             here = [earlier for earlier in self.checks if earlier.level == self.level]
             is_over = rule.stop([*here, check]) or is_over
-        self.checks.append(check)
-        return is_over
+        return is_over, plain(check), dict(self._drawn)
 
     def next_level(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune, begin the next level, and say whether there is one.
@@ -236,12 +258,18 @@ class Pruner:
         """
         if self._snapshot is None:
             raise ValueError("next_level comes after snapshot: there is nothing to rewind to")
-        if self._is_last():
+        if self.is_last:
             return False
-        masks, level = self._next_masks(), self.level + 1
-        start = next_start(self.config, level, masks, self._snapshot, self._weights)
-        masks = self._fitting(start.masks)
-        rewind(self.model, start.weights, masks)
+        masks, level, snapshot = agreed(self._next_masks), self.level + 1, self._snapshot
+
+        def begun() -> tuple[Masks, Mapping[str, Tensor]]:
+            start = next_start(self.config, level, masks, snapshot, self._weights)
+            return start.masks, start.weights
+
+        # weights of the snapshot are the same on every rank, those of a function need not be
+        masks, weights = agreed(begun) if callable(self.config.rewind) else begun()
+        masks = self._fitting(masks)
+        rewind(self.model, weights, masks)
         self.masks, self.level, self._drawn = masks, level, {}
         self._hold = self._other = None
         self.model.zero_grad(set_to_none=True)
@@ -249,20 +277,11 @@ class Pruner:
             optimizer.state.clear()
         return True
 
-    def _is_last(self) -> bool:
+    @property
+    def is_last(self) -> bool:
+        """Whether ``levels`` or ``final_density`` has been reached: no level comes after this."""
         by_count = self.levels is not None and self.level >= self.levels
         return by_count or is_sparse_enough(self.masks, self.config)
-
-    def _rule(self, reference: Measured) -> Rule:
-        """Return the rule, held against what was measured of the network of the snapshot."""
-        if not isinstance(self.stop, str):
-            return self.stop
-        known = {"validation_accuracy": reference.accuracy, "train_loss": reference.loss}
-        for name in self.stop.split("+"):
-            wanted = HELD.get(name, "")
-            if isinstance(known.get(wanted), Never):
-                raise ValueError(f"the stop rule {name} needs snapshot({wanted}=...)")
-        return stop_rule(self.config, reference.accuracy, reference.loss)
 
     def _next_masks(self) -> Masks:
         batch = self._monitor.probe if self._monitor else None
@@ -289,16 +308,11 @@ class Pruner:
         Masks, level, snapshot, reference, checks and the probe; neither the settings nor the
         loss. The network, the optimiser and the order of the data are yours to keep.
         """
-        return {
-            "level": self.level,
-            "masks": dict(self.masks),
-            "snapshot": self._snapshot,
-            "reference": self._reference and plain(self._reference),
-            "checks": [plain(check) for check in self.checks],
-            "drawn": dict(self._drawn),
-            "probe": self._monitor and self._monitor.probe,
-            "own_loss": self._loss is not None,
-        }
+        return Standing(
+            *(self.level, self.masks, self._snapshot, self._reference, self.checks, self._drawn),
+            probe=self._monitor.probe if self._monitor else None,
+            own_loss=self._loss is not None,
+        ).state()
 
     def load_state_dict(
         self, state: Mapping[str, Any], loss: Callable[[Any, Any], Tensor] | None = None
@@ -312,23 +326,12 @@ class Pruner:
         Raises:
             ValueError: a state of something else, in one line; nothing has been changed then.
         """
-        if not isinstance(state, Mapping) or set(state) != STATE:
-            raise ValueError("this is no state of a Pruner: give what state_dict() returned")
-        masks, snapshot, held = self._fitting(state["masks"]), state["snapshot"], state["reference"]
-        if snapshot is not None and _shapes(snapshot) != _shapes(self.model.state_dict()):
-            raise ValueError("the state holds the snapshot of another network")
-        self.level, self.masks, self._snapshot = state["level"], masks, snapshot
+        held = read(state, self._fitting, self.model.state_dict())
+        self.level, self.masks, self._snapshot = held.level, held.masks, held.snapshot
+        self._reference, self.checks, self._drawn = held.reference, held.checks, held.drawn
         loss = loss or self._loss
-        self._take_on(state["probe"], _no_loss if loss is None and state["own_loss"] else loss)
+        self._take_on(held.probe, _no_loss if loss is None and held.own_loss else loss)
         self._hold = self._other = None
-        flows = {"flows": moved(held["flows"], self._device())} if held else {}
-        self._reference = replace(told({}), **held | flows) if held else None
-        self.checks = [Check(**check) for check in state["checks"]]
-        self._drawn = {time: self._fitting(drawn) for time, drawn in state["drawn"].items()}
-
-
-def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
 def _no_loss(output: Any, targets: Any) -> Tensor:
