@@ -60,4 +60,6 @@ def check_whole(model: nn.Module) -> None:
 
 
 def _sharded_by(weight: Tensor) -> str | None:
-    return next((by for mark, by in SHARDED.items() if getattr(weight, mark, False)), None)
+    return next(
+        (by for mark, by in SHARDED.items() if getattr(weight, mark, False) is not False), None
+    )

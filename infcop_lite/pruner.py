@@ -127,7 +127,9 @@ class Pruner:
             apply_masks(model, self.masks)
             return
         for name, why in spared(model, self.config.dense).items():
-            self.masks[name] = self.masks[name] | (why == "dense")
+            self.masks[name] = self.masks[name] | (
+                why != "frozen"
+            )  # zeros of padding are no pruning
         if self.density < 1:
             warnings.warn(
                 f"the network came in sparse, density {self.density:.4f}: pruning goes on from its"

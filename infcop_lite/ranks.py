@@ -1,17 +1,15 @@
 """Processes side by side: what rank 0 measures and decides holds on every rank."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import distributed as dist
 
 from .batches import moved
 
-T = TypeVar("T")
 
-
-def agreed(work: Callable[[], T]) -> T:
+def agreed(work: Callable[[], Any]) -> Any:
     """Return what ``work`` returns on rank 0, on every rank; alone, simply what it returns.
 
     Source: torch.distributed. Ranks see other data, so that their measurements differ; averages

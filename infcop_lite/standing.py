@@ -92,7 +92,7 @@ def read(state: Any, fitting: Callable[[Masks], Masks], like: Mapping[str, Any])
     for name, part in parts.items():
         try:
             values[name] = part(state[name])
-        except (TypeError, AttributeError, KeyError, RuntimeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{name} of the state is not what a pruner saves: {reason}") from error
     return Standing(**values)

@@ -67,6 +67,9 @@ class Tied(nn.Module):
         return self.out(torch.relu(self.mid(self.emb(ids))))
 
 
+X = random(8, 4)
+
+
 def training(model, pruner, optimizer, inputs, targets, loss, epochs=3, feed=lambda m, x: m(x)):
     """Train whole levels, full batch, until the pruner is done; return epochs of each level."""
     ends = []
@@ -392,6 +395,97 @@ def test_the_state_holds_what_was_never_given_apart_from_what_is_nan():
     assert held["metrics"] == {"f1": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("level", "1"),
+        ("level", -1),
+        ("level", True),
+        ("masks", None),
+        ("masks", [X]),
+        ("masks", {"0.weight": None, "2.weight": None, "4.weight": None}),
+        ("snapshot", 3),
+        ("reference", {"accuracy": "high", "flows": {}}),
+        ("reference", {"flows": {"information": 3.0}}),
+        ("reference", {"precision": 0.5, "flows": {}}),
+        ("checks", 3),
+        ("checks", [{"epoch": "one"}]),
+        ("checks", [{"era": 1.0}]),
+        ("checks", [3]),
+        ("drawn", {"soon": {}}),
+        ("drawn", [1]),
+        ("probe", 3),
+        ("probe", X[:1]),
+    ],
+)
+def test_a_state_of_wrong_types_is_refused_in_one_line_and_changes_nothing(part, value):
+    pruner = begun(stop="information+mask", fraction=0.5)
+    pruner.check(1)
+    before = pruner.state_dict()
+    with pytest.raises(
+        ValueError, match=r"of the state is not what|masks do not fit|mask of"
+    ) as error:
+        pruner.load_state_dict({**before, "level": 7, part: value})
+    assert "\n" not in str(error.value)
+    assert str(pruner.state_dict()) == str(before)
+
+
+# Wrapped networks
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.DataParallel,
+        lambda model: torch.compile(model, backend="eager"),
+        lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
+    ],
+    ids=["parallel", "compiled", "both"],
+)
+def test_a_wrapped_network_is_pruned_as_the_one_inside_and_with_the_same_bits(wrap):
+    x, found = random(64, 4), []
+    for wrapper in (lambda model: model, wrap):
+        model = mlp()
+        trained = wrapper(model)
+        pruner = Pruner(trained, fraction=0.5, levels=2, stop="information+gradient", epsilon=0.1)
+        pruner.snapshot(probe=(x, x[:, :1]), loss=mse)
+        sgd = torch.optim.SGD(trained.parameters(), 0.05, momentum=0.9)
+        ends = training(trained, pruner, sgd, x, x[:, :1].sin(), mse)
+        assert list(pruner.masks) == ["0.weight", "2.weight", "4.weight"]
+        assert torch.equal(model[0].weight != 0, pruner.masks["0.weight"])
+        found.append((ends, str(pruner.checks), str(model.state_dict())))
+    assert found[0] == found[1]
+
+
+def shard_of_zero3():
+    model = mlp()
+    model[2].weight.ds_tensor = torch.zeros(96)
+    model[2].weight.data = torch.zeros(0)
+    return model
+
+
+ELSEWHERE = {
+    "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), "is lazy and not initialised; run one batch"),
+    "meta": (lambda: nn.Linear(3, 2, device="meta"), "on the meta device and holds no values"),
+    "ZeRO-3": (shard_of_zero3, r"2\.weight is sharded over processes by DeepSpeed ZeRO-3"),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_weights_that_are_not_here_are_refused_in_one_clear_line(name):
+    make, message = ELSEWHERE[name]
+    with pytest.raises(ValueError, match=message) as error:
+        Pruner(make())
+    assert "\n" not in str(error.value)
+
+
+def test_zeros_of_a_tied_embedding_s_padding_are_no_pruning():
+    model = made(Tied)
+    with torch.no_grad():
+        model.emb.weight[0] = 0
+    assert Pruner(model).density == 1.0
+
+
 # One multiply a step
 
 
@@ -472,9 +566,6 @@ def test_momentum_does_not_bring_a_weight_back_and_a_level_starts_a_fresh_optimi
 
 
 # Wrong use
-
-
-X = random(8, 4)
 
 
 def begun(**settings):

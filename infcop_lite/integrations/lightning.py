@@ -70,7 +70,9 @@ class LightningPruner(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the snapshot if there is no warm-up; from now on every step holds the zeros."""
         self._pace.probe = trainer.precision_plugin.convert_input(self._pace.probe)
-        self._pace.begin(pl_module, *_moving(trainer))
+        trainer.should_stop |= self._pace.begin(pl_module, *_moving(trainer))
+        if self._steps and trainer.is_last_batch and not self.steps_per_epoch:
+            self._end_epoch(trainer)  # saved after the last batch of an epoch, before its end
         self._unhook()
         self._hooks = [o.register_step_post_hook(self._stepped) for o in trainer.optimizers]
 
@@ -78,8 +80,6 @@ class LightningPruner(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Begin the next level if the one before is over."""
-        if batch_idx == 0 and self._steps and not self.steps_per_epoch:
-            self._end_epoch(trainer)  # resumed where the last batch of an epoch had been saved
         self._pace.begin_level(*_moving(trainer))
 
     def on_train_batch_end(

@@ -53,8 +53,10 @@ class Pace:
         self.rates: Any = None
         self.held: Mapping[str, Any] | None = None
 
-    def begin(self, model: nn.Module, optimizers: Sequence[Optimizer], schedulers: Any) -> None:
+    def begin(self, model: nn.Module, optimizers: Sequence[Optimizer], schedulers: Any) -> bool:
         """Take up training: for the first time, again, or where a checkpoint was written.
+
+        It says whether that checkpoint was of a run that has ended: nothing is left to train.
 
         Args:
             model: what is trained, where it is trained.
@@ -77,6 +79,7 @@ class Pace:
             self._snapshot({}, optimizers, schedulers)
         elif held is None and self._has_snapshot:
             self.rates = _rates(optimizers, schedulers)  # of another training, or taken by hand
+        return held is not None and self.is_done
 
     def end_epoch(
         self, logged: Mapping[str, Any], optimizers: Sequence[Optimizer], schedulers: Any

@@ -90,7 +90,8 @@ class TrainerPruner(TrainerCallback):
             )
         if state.global_step and self._pace.held is None:
             self.load(_folder(args, state))
-        self._pace.begin(kwargs["model"], *_moving(kwargs))
+        if self._pace.begin(kwargs["model"], *_moving(kwargs)):
+            raise ValueError("the checkpoint is of a run that has ended: nothing is left to train")
         is_between = state.epoch is not None and float(state.epoch).is_integer()
         if self._steps and is_between and not self.steps_per_epoch:
             self._end_epoch(control, kwargs)  # saved by a step that was the last of its epoch
