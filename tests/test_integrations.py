@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what they import is theirs
     import lightning.pytorch as pl
     import transformers
-    from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+    from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
     from transformers import TrainingArguments
 
 from infcop_lite import Pruner, masks
@@ -244,6 +244,18 @@ def test_a_second_fit_goes_on_where_the_first_ended_and_then_holds_the_zeros():
     assert not same(before, third.module.layers)
 
 
+def test_a_moving_average_begins_again_with_each_level_and_has_the_same_zeros(tmp_path):
+    average = EMAWeightAveraging(decay=0.9)
+    run = fitted(saving=[average, ModelCheckpoint(tmp_path, "{step}", save_top_k=-1)])
+    assert zeros_fit(run.pruner)  # at the end it has become the network
+    assert (run.module.layers[0].weight == 0).float().mean() == 0.75
+    for file in tmp_path.glob("*.ckpt"):
+        held = torch.load(file, weights_only=True)
+        kept = held["callbacks"]["LightningPruner"]["pace"]["pruner"]["masks"]
+        for name, mask in kept.items():
+            assert torch.equal(held["state_dict"][f"layers.{name}"] != 0, mask)
+
+
 def test_a_snapshot_taken_by_hand_is_what_levels_go_back_to():
     module = Net()
     pruner = Pruner(module.layers, fraction=0.5, levels=1, epochs=1)
@@ -430,6 +442,13 @@ def test_layers_of_gpt2_that_are_no_linear_ones_are_named():
 # Wrong use
 
 
+def sharded_after_its_pruner_was_made():
+    module = Net()
+    callback = LightningPruner(Pruner(module.layers, epochs=1))
+    module.layers[0].weight.ds_tensor = torch.zeros(3)  # as DeepSpeed marks it
+    fitted(module, callback=callback)
+
+
 WRONG = {
     "levels that never end": (lambda _: LightningPruner(Pruner(mlp())), "no level would ever end"),
     "half an epoch": (
@@ -439,6 +458,10 @@ WRONG = {
     "another module": (
         lambda _: fitted(callback=LightningPruner(Pruner(mlp(), epochs=1))),
         "another network than the one that is trained",
+    ),
+    "a sharded network": (
+        lambda _: sharded_after_its_pruner_was_made(),
+        "is sharded over processes by DeepSpeed ZeRO-3",
     ),
     "another model": (
         lambda path: trained(path, callback=TrainerPruner(Pruner(bert(), epochs=1))),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from ..pruner import Pruner
 from .pacing import Pace
@@ -44,8 +45,8 @@ class LightningPruner(Callback):
         Its state is in the checkpoints of the trainer: resumed with ``ckpt_path``, the run ends
         with the same bits if the batches are the same. A second ``fit`` goes on with the level
         where the first ended; after the last level it trains on with the zeros held. Validation
-        has to run in every epoch whose metrics a rule reads. A moving average of the weights is a
-        copy: hold its zeros by ``pruner.step(average)``.
+        has to run in every epoch whose metrics a rule reads. A moving average that a callback
+        keeps, as `EMAWeightAveraging` does, begins again with each level, and has the same zeros.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -80,7 +81,10 @@ class LightningPruner(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Begin the next level if the one before is over."""
-        self._pace.begin_level(*_moving(trainer))
+        if self._pace.begin_level(*_moving(trainer)):
+            for average in _averages(trainer):
+                average.module.load_state_dict(pl_module.state_dict())
+                average.n_averaged.zero_()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -128,6 +132,11 @@ class LightningPruner(Callback):
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+
+def _averages(trainer: Trainer) -> list[AveragedModel]:
+    held = [value for callback in trainer.callbacks for value in vars(callback).values()]
+    return [value for value in held if isinstance(value, AveragedModel)]
 
 
 def _moving(trainer: Trainer) -> tuple[Any, Any]:

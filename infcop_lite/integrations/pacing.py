@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..placement import inner
+from ..placement import check_whole, inner
 from ..pruner import Pruner
 
 STATE = ("epochs", "is_over", "is_done", "rates")
@@ -63,13 +63,14 @@ class Pace:
             optimizers, schedulers: of this training.
 
         Raises:
-            ValueError: the pruner's network is no part of the model.
+            ValueError: the pruner's network is no part of the model, or has been sharded.
         """
         if not any(part is self.pruner.model for part in inner(model).modules()):
             raise ValueError(
                 "the pruner holds another network than the one that is trained: make"
                 " Pruner(model) of the model that you hand to the trainer"
             )
+        check_whole(self.pruner.model)
         held, self.held = self.held, None
         if held is not None:
             self.epochs, self.is_over, self.is_done, self.rates = (held[k] for k in STATE)
@@ -105,13 +106,14 @@ class Pace:
             self._snapshot(self._given(logged), optimizers, schedulers)
         return False
 
-    def begin_level(self, optimizers: Sequence[Optimizer], schedulers: Any) -> None:
+    def begin_level(self, optimizers: Sequence[Optimizer], schedulers: Any) -> bool:
         """Prune and begin the next level if a check has ended the one before; ask at every step.
 
-        Only now: what is saved or validated at the end of an epoch is the trained network.
+        Only now: what is saved or validated at the end of an epoch is the trained network. It says
+        whether that has been done.
         """
         if not self.is_over:
-            return
+            return False
         self.pruner.next_level()
         self.epochs, self.is_over = 0, False
         for optimizer in optimizers:
@@ -123,6 +125,7 @@ class Pace:
                 group.update(before)
             for scheduler, state in zip(schedulers, states, strict=True):
                 scheduler.load_state_dict(state)
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, the pruner's state within."""
