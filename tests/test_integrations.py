@@ -291,7 +291,16 @@ class Held(transformers.TrainerCallback):
         self.rates.append(kwargs["optimizer"].param_groups[0]["lr"])
 
 
-def trained(tmp_path, model=None, settings=None, mine=None, resume=None, callback=None, **options):
+def trained(
+    tmp_path,
+    model=None,
+    settings=None,
+    mine=None,
+    resume=None,
+    callback=None,
+    evaluated_on=DATA,
+    **options,
+):
     """Train on three batches of eight; return everything that took part."""
     model = model or bert()
     given = {"fraction": 0.5, "levels": 2, "epochs": 2, "stop": "gradient", "epsilon": 1e-9}
@@ -308,7 +317,7 @@ def trained(tmp_path, model=None, settings=None, mine=None, resume=None, callbac
         model,
         arguments,
         train_dataset=DATA,
-        eval_dataset=DATA,
+        eval_dataset=evaluated_on,
         callbacks=[callback, held],
         compute_metrics=lambda found: {
             "accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())
@@ -365,6 +374,31 @@ def test_a_metric_that_the_trainer_does_not_log_is_named(tmp_path, evaluated):
             mine={"metrics": {"f1": "eval_f1"}},
             eval_strategy="epoch" if evaluated else "no",
         )
+
+
+def test_a_check_waits_for_the_evaluation_that_has_its_metric(tmp_path):
+    run = trained(
+        tmp_path,
+        mine={"metrics": {"validation_accuracy": "eval_last_accuracy"}},
+        evaluated_on={"first": DATA[:9], "more": DATA[9:], "last": DATA},
+        eval_strategy="epoch",
+    )
+    history = run.trainer.state.log_history
+    scores = [entry["eval_last_accuracy"] for entry in history if "eval_last_accuracy" in entry]
+    assert [check.validation_accuracy for check in run.pruner.checks] == scores[1:]
+
+
+def test_steps_may_count_as_epochs_for_the_trainer_too(tmp_path):
+    run = trained(
+        tmp_path,
+        mine={"steps_per_epoch": 2, "metrics": {"validation_accuracy": "eval_accuracy"}},
+        eval_strategy="steps",
+        eval_steps=2,
+    )
+    assert run.held.density == [1.0] * 6 + [0.5] * 4 + [0.25] * 4
+    history = run.trainer.state.log_history
+    scores = [entry["eval_accuracy"] for entry in history if "eval_accuracy" in entry]
+    assert [check.validation_accuracy for check in run.pruner.checks] == scores[1:]
 
 
 @pytest.mark.parametrize("kept", [{"save_strategy": "epoch"}, {"save_strategy": "steps"}])

@@ -134,7 +134,7 @@ class LightningPruner(Callback):
         self._hooks = []
 
 
-def _averages(trainer: Trainer) -> list[AveragedModel]:
+def _averages(trainer: Any) -> list[AveragedModel]:
     held = [value for callback in trainer.callbacks for value in vars(callback).values()]
     return [value for value in held if isinstance(value, AveragedModel)]
 

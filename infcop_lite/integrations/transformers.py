@@ -126,7 +126,7 @@ class TrainerPruner(TrainerCallback):
         """Remember what is logged, and check if that was what the check waited for."""
         self._logged |= kwargs["logs"]
         self._last_log = state.global_step
-        if not control.should_evaluate:
+        if "loss" in kwargs["logs"] and not control.should_evaluate:
             self._end_if_complete(control, kwargs)
 
     def on_evaluate(
