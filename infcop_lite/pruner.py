@@ -67,10 +67,9 @@ class Pruner:
     Note:
         Under torch.distributed every rank calls `snapshot`, `check` and `next_level`. Rank 0
         measures, on its probe and with its metrics, and decides; masks, checks, answers and states
-        are the same on every rank. Processes that each prune a network of their own must not share a
-        process group.
-        Flows are measured in batches of 250 samples: memory is that of one, and of what the layers
-        put out for the whole probe.
+        are the same on every rank. Processes that each prune a network of their own must not
+        share a process group. Flows are measured in batches of 250 samples: memory is that of one,
+        and of what the layers put out for the whole probe.
 
     >>> x, net = torch.randn(32, 4), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> pruner = Pruner(net, fraction=0.5, levels=2, epochs=1)
