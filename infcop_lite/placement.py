@@ -35,21 +35,19 @@ def inner(model: nn.Module) -> nn.Module:
 
 
 def check_whole(model: nn.Module) -> None:
-    """See that every weight of a network is whole, initialised, and here.
+    """See that every weight of a network is whole, and here.
 
     Args:
         model: any module.
 
     Raises:
-        ValueError: a weight that is sharded over processes, not initialised, or on "meta".
+        ValueError: a weight that is sharded over processes, or on the meta device.
 
     >>> check_whole(nn.Linear(2, 1, device="meta"))
     Traceback (most recent call last):
     ValueError: weight is on the meta device and holds no values; load them first
     """
     for name, weight in model.named_parameters():
-        if isinstance(weight, nn.UninitializedParameter):
-            raise ValueError(f"{name} is lazy and not initialised; run one batch through first")
         if by := _sharded_by(weight):
             raise ValueError(
                 f"{name} is sharded over processes by {by}, and masks need whole weights; train"

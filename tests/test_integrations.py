@@ -463,14 +463,23 @@ def test_a_tied_output_layer_is_spared_and_the_tie_is_kept(tmp_path):
     assert (model.cls.predictions.transform.dense.weight == 0).float().mean() == 0.5
 
 
-def test_layers_of_gpt2_that_are_no_linear_ones_are_named():
-    model = transformers.GPT2ForSequenceClassification(
-        transformers.GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+def test_gpt2_is_pruned_in_its_own_linear_layers_with_its_tie_kept(tmp_path):
+    sizes = {"n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2}
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=20, bos_token_id=0, eos_token_id=0, **sizes)
     )
-    with pytest.warns(
-        UserWarning, match=r"4 layers are transformers' Conv1D.*only 16 of 1,128 par"
-    ):
-        TrainerPruner(Pruner(model, epochs=1))
+    pruner = Pruner(model, fraction=0.5, levels=1, epochs=1)
+    callback = TrainerPruner(pruner, probe={"input_ids": IDS, "labels": IDS})
+    arguments = TrainingArguments(
+        str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no"
+    )
+    data = [{"input_ids": ids, "labels": ids} for ids in IDS]
+    transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+    attention = model.transformer.h[0].attn.c_attn
+    assert type(attention).__name__ == "Conv1D"
+    assert (attention.weight == 0).float().mean() == 0.5
+    assert model.lm_head.weight is model.transformer.wte.weight
+    assert model.lm_head.weight.all()
 
 
 # Wrong use

@@ -149,7 +149,7 @@ MAY_IMPORT = {
 }
 # A module of a package may import its neighbours there, and what its package may.
 PACKAGES = {"theory": {"_moved", "masks", "flows", "amounts"}}
-PACKAGES["integrations"] = {"masks", "placement", "pruner"}
+PACKAGES["integrations"] = {"placement", "pruner"}
 PACKAGES["explorer"] = set(MAY_IMPORT) - {"_moved", "__init__", "__main__"} | {"theory"}
 WITHOUT_TORCH = (
     "never",

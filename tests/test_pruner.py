@@ -465,7 +465,7 @@ def shard_of_zero3():
 
 
 ELSEWHERE = {
-    "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), "is lazy and not initialised; run one batch"),
+    "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), "is lazy, still uninitialized: call the"),
     "meta": (lambda: nn.Linear(3, 2, device="meta"), "on the meta device and holds no values"),
     "ZeRO-3": (shard_of_zero3, r"2\.weight is sharded over processes by DeepSpeed ZeRO-3"),
 }

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..masks import prunable
 from ..pruner import Pruner
 from .pacing import Pace
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-    from transformers.pytorch_utils import Conv1D
 except ImportError as error:
     extra = "pip install infcop-lite[transformers]"
     raise ImportError(f"TrainerPruner needs transformers and accelerate: {extra}") from error
@@ -77,7 +75,6 @@ class TrainerPruner(TrainerCallback):
         self._pace = Pace(pruner, probe, loss, warmup_epochs, metrics or {}, rewind_rates)
         self._logged: dict[str, Any] = {}
         self._steps, self._last_log, self._is_due = 0, -1, False
-        _warn_of_conv1d(pruner)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -202,15 +199,3 @@ def _folder(args: TrainingArguments, state: TrainerState) -> Path:
 def _moving(kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
     scheduler = kwargs["lr_scheduler"]
     return [kwargs["optimizer"]], [] if scheduler is None else [scheduler]
-
-
-def _warn_of_conv1d(pruner: Pruner) -> None:
-    count = sum(isinstance(module, Conv1D) for module in pruner.model.modules())
-    if count:
-        chosen = sum(weight.numel() for weight in prunable(pruner.model).values())
-        total = sum(weight.numel() for weight in pruner.model.parameters())
-        warnings.warn(
-            f"{count} layers are transformers' Conv1D, as in GPT-2, which is no nn.Linear and stays"
-            f" dense: only {chosen:,} of {total:,} parameters are prunable",
-            stacklevel=3,
-        )
