@@ -75,7 +75,7 @@ class Bench:
         masks = full_masks(self.model)
         if pruned:
             masks = next_masks(self.model, masks, Config(fraction=0.5))
-        optimizer = make_optimizer(self.model, c.optimizer, c.lr, c.momentum, c.weight_decay)
+        optimizer = make_optimizer(self.model, str(c.optimizer), c.lr, c.momentum, c.weight_decay)
         batches = shuffled_batches(
             len(train) // c.batch_size * c.batch_size, c.batch_size, torch.Generator()
         )

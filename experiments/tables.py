@@ -33,12 +33,13 @@ from infcop_lite.collecting import with_device
 from infcop_lite.compute import accelerator
 from infcop_lite.config import Config
 from infcop_lite.identity import identity
-from infcop_lite.loop import Result, compare
+from infcop_lite.loop import compare
 from infcop_lite.masks import Masks
 from infcop_lite.resuming import about_start
 from infcop_lite.rows import Row, from_csv
 from infcop_lite.stopping import FixedEpochs, Schedule
 from infcop_lite.sweep import run_many
+from infcop_lite.tree import Result
 
 FULL = "full"
 FOR_A_GPU = ("resnet18", "vgg16")  # tables that a CPU runs for days, and only if asked

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from . import data, records
 from .config import ANNEAL, Config
 from .datasets import SOURCES
+from .own import FUNCTIONS
 from .rows import Row
 from .sweep import grid, run_many, run_one
 
@@ -84,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         for f in fields(Config):
-            _add_option(run, f.name, hints[f.name], f.default, f.metadata)
+            if f.name not in FUNCTIONS:
+                _add_option(run, f.name, hints[f.name], f.default, f.metadata)
         run.add_argument("--anneal", choices=ANNEAL, help=argparse.SUPPRESS)  # first release
         run.add_argument("--out", type=_folder, required=True, help=out)
     run.add_argument(
@@ -125,7 +127,8 @@ def _add_option(
 
 
 def _fields(options: argparse.Namespace) -> dict[str, Any]:
-    found = {f.name: getattr(options, f.name) for f in fields(Config)}
+    names = [f.name for f in fields(Config) if f.name not in FUNCTIONS]
+    found = {name: getattr(options, name) for name in names}
     if options.anneal is not None:
         found |= ANNEAL[options.anneal]
         now = "--level-schedule {level_schedule} --last-schedule {last_schedule}".format(**found)

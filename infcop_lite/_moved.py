@@ -23,7 +23,7 @@ MODULES = {
     },
     "compare": {
         "MAY_DIFFER": "loop.MAY_DIFFER",
-        "Result": "loop.Result",
+        "Result": "tree.Result",
         "Stop": "rows.Row",
         "compare": "loop.compare",
     },
@@ -50,7 +50,7 @@ _A_VALUE = "what a level begins with is a value now"
 GONE = {
     "imp.Run": f"{_A_VALUE}; see infcop_lite.level: Start and Trainer",
     "run.Run": f"{_A_VALUE}; see infcop_lite.level: Start and Trainer",
-    "imp.State": f"{_A_VALUE}: loop.State(level.Start(level, masks, weights))",
+    "imp.State": f"{_A_VALUE}: tree.State(level.Start(level, masks, weights))",
 }
 
 

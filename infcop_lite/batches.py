@@ -20,19 +20,33 @@ def num_samples(batch: Any) -> int:
     >>> num_samples({"ids": torch.zeros(4, 7), "mask": torch.ones(4, 7), "causal": False})
     4
     """
-    lengths = {len(tensor) for tensor in _tensors(batch) if tensor.dim()}
+    lengths = {len(x) for x in leaves(batch) if isinstance(x, Tensor) and x.dim()}
     if len(lengths) != 1:
         found = " and ".join(map(str, sorted(lengths))) or "no"
         raise ValueError(f"a batch must hold tensors with a row for each sample, not {found} rows")
     return lengths.pop()
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping | tuple | list):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _tensors(part)
+def leaves(batch: Any) -> Iterator[Any]:
+    """Yield what a batch is made of, whatever it is.
+
+    >>> list(leaves({"a": 1, "b": (2, None)}))
+    [1, 2, None]
+    """
+    return (part for _, part in named("", batch))
+
+
+def named(name: str, batch: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a batch is made of, with the path to it.
+
+    >>> dict(named("x", {"a": 1, "b": (2, None)}))
+    {'x.a': 1, 'x.b.0': 2, 'x.b.1': None}
+    """
+    if isinstance(batch, Mapping | tuple | list):
+        for key, part in batch.items() if isinstance(batch, Mapping) else enumerate(batch):
+            yield from named(f"{name}.{key}", part)
+    else:
+        yield name, batch
 
 
 def take(batch: Any, start: int, stop: int) -> Any:
@@ -54,6 +68,28 @@ def pieces(batch: Any, size: int) -> Iterator[Any]:
         yield take(batch, start, start + size)
 
 
+def pick(batch: Any, index: Tensor) -> Any:
+    """Return the samples of an index, of the same structure.
+
+    Args:
+        batch: as for `num_samples`.
+        index: (sample,) int64, on any device.
+
+    >>> pick((torch.arange(4), None), torch.tensor([2, 0]))
+    (tensor([2, 0]), None)
+    """
+    return _each(batch, lambda x: x.index_select(0, index.to(x.device)) if x.dim() else x)
+
+
+def on(batch: Any, device: torch.device | str) -> Any:
+    """Return a batch on a device; what is there already is not copied.
+
+    >>> on({"x": torch.zeros(1)}, "meta")["x"].device.type
+    'meta'
+    """
+    return _each(batch, lambda tensor: tensor.to(device))
+
+
 def moved(batch: Any, device: torch.device) -> Any:
     """Return a copy of a batch on a device, in plain dicts, tuples and lists.
 
@@ -63,7 +99,7 @@ def moved(batch: Any, device: torch.device) -> Any:
     return _each(batch, lambda tensor: tensor.detach().to(device, copy=True))
 
 
-def _each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _each(batch: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
@@ -72,6 +108,15 @@ def _each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
         parts = [_each(part, change) for part in batch]
         return parts if isinstance(batch, list) else tuple(parts)
     return batch
+
+
+def shapes(batch: Any) -> Any:
+    """Return the shapes of a batch, for a message.
+
+    >>> shapes({"x": torch.zeros(1, 2), "y": None})
+    {'x': (1, 2), 'y': None}
+    """
+    return _each(batch, lambda tensor: tuple(tensor.shape))
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

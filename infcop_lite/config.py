@@ -13,14 +13,13 @@ from .datasets import SOURCES
 from .limits import check, option
 from .masks import SCOPES
 from .models import NETWORKS
+from .own import OBJECTS, check_function, check_void
 from .scores import SCORES
 from .stopping import RULES, Rule, stop_rule
 from .train import OPTIMIZERS, SCHEDULES
 
 STOPS = tuple(RULES)
 REFERENCES = ("warmup", "trained")
-#: Fields that also take a rule or a function of one's own.
-OBJECTS = ("stop", "score", "rewind", "augment")
 #: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
 ANNEAL = {
     "never": {"level_schedule": "constant", "last_schedule": "constant"},
@@ -41,6 +40,15 @@ class Config:
     (batch, generator) -> batch, which draws from that generator alone. ``fraction`` may be a
     mapping from layers, or patterns of their names, to a fraction each; what it does not name
     stays dense.
+
+    Your own training is four functions. ``loss`` (output, targets) -> a mean over samples takes
+    any output and any targets; gradient flows and Taylor scores read it, too. ``optimizer`` (model)
+    -> Optimizer is called anew for every level, and lr, momentum and weight decay are then its own.
+    ``scheduler`` (optimizer, num_steps) -> LRScheduler steps after each optimiser step; its
+    num_steps are those of the level. ``evaluate`` (model, in eval mode and without gradients) ->
+    name -> number is called at the checks of rules that read one of its names, such as
+    ``Patience(2, of="f1")``, and where levels end; what it calls "accuracy" takes the place of the
+    validation accuracy. It is called once before the run, to know its names.
 
     ``gradient_probe`` trades precision for seconds: the error of a distance falls like
     1 / sqrt(images), as T2.6 says of the other flow. Of the mlp on MNIST it is 0.15 reference norms
@@ -150,7 +158,18 @@ class Config:
     monitor: bool = option(
         False, "record the distance of the information flow though the rule reads no flow"
     )
-    optimizer: str = option("sgd", "optimiser", choices=OPTIMIZERS)
+    loss: Callable[..., Any] | None = option(  # noqa: RUF009
+        None, "(output, targets) -> mean; cross-entropy"
+    )
+    evaluate: Callable[..., Any] | None = option(  # noqa: RUF009
+        None, "(model) -> name -> number"
+    )
+    optimizer: str | Callable[..., Any] = option(  # noqa: RUF009
+        "sgd", "optimiser", choices=OPTIMIZERS
+    )
+    scheduler: Callable[..., Any] | None = option(  # noqa: RUF009
+        None, "(optimizer, num_steps) -> LRScheduler"
+    )
     batch_size: int = option(128, "images per step", above=0)
     lr: float = option(0.05, "learning rate, the largest of its schedule", above=0)
     level_lr: float | None = option(
@@ -188,15 +207,15 @@ class Config:
             self._check(f.name, getattr(self, f.name), hints[f.name], f.metadata)
         if not self.p < self.q:
             raise ValueError(f"p must be smaller than q, not p={self.p}, q={self.q}")
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        check_void(settings, {f.name: f.default for f in fields(self)})
         stop_rule(self, target=1.0)
 
     def _check(self, name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         if name in ("stop", "dense"):
             return  # `stop_rule` and `_patterns` look at them
-        if name in OBJECTS and callable(value):
-            if isinstance(value, type):
-                wrong = f"not the class {value.__name__}"
-                raise ValueError(f"{name} must be a name or a function, {wrong}")
+        if name in OBJECTS:
+            check_function(name, value, limits.get("choices", ()))
             return
         if name == "fraction" and isinstance(value, Mapping):
             if not value:

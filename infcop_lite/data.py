@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .batches import leaves, num_samples, on, shapes
 from .datasets import SOURCES, missing, read
 
 NAMES = tuple(SOURCES)
@@ -21,19 +22,25 @@ NAMES = tuple(SOURCES)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs (sample, channel, height, width) float32, normalised; targets (sample,) int64."""
+    """Inputs (sample, channel, height, width) float32, normalised; targets (sample,) int64.
 
-    inputs: Tensor
-    targets: Tensor
+    Of your own, inputs may be a dict or a tuple of tensors, and with a loss of your own targets
+    whatever that takes.
+    """
+
+    inputs: Any
+    targets: Any
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return num_samples(self.targets)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} of {'×'.join(str(n) for n in self.inputs.shape[1:])}>"
+        shape = shapes(self.inputs)
+        known = isinstance(shape, tuple) and isinstance(self.inputs, Tensor)
+        return f"<{len(self)} of {'×'.join(map(str, shape[1:])) if known else shape}>"
 
     def to(self, device: torch.device | str) -> "Split":
-        return Split(self.inputs.to(device), self.targets.to(device))
+        return Split(on(self.inputs, device), on(self.targets, device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +57,19 @@ class Dataset:
         return Dataset(self.train.to(device), self.validation.to(device), test, self.classes)
 
 
-def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.float32) -> Split:
+def as_split(
+    part: Split | tuple[Any, Any], dtype: torch.dtype = torch.float32, classes: bool = True
+) -> Split:
     """Return tensors of your own as a split, after checking them.
 
-    Source: what a classifier with cross-entropy can be trained on.
+    Source: what a classifier with cross-entropy, or a network with a loss of one's own, can be
+    trained on.
 
     Args:
-        part: (inputs, targets), or already a split: (sample, ...) and (sample,) int64 classes.
+        part: (inputs, targets), or already a split: (sample, ...) and (sample,) int64 classes;
+            inputs of several tensors are a dict or a tuple of them.
         dtype: of the network's weights; inputs that are floating-point must have it too.
+        classes: whether targets must be classes; otherwise they are tensors with a row per sample.
 
     Raises:
         ValueError: no pair of dense tensors, no samples, lengths that differ, another dtype, a
@@ -71,18 +83,28 @@ def as_split(part: Split | tuple[Tensor, Tensor], dtype: torch.dtype = torch.flo
     except TypeError:
         raise ValueError("data must be a pair: (inputs, targets)") from None
     inputs, targets = split.inputs, split.targets
-    for x in (inputs, targets):
+    for x in (*leaves(inputs), *leaves(targets)):
         if not (isinstance(x, Tensor) and x.layout == torch.strided and x.dim() and not x.is_meta):
             raise ValueError("inputs and targets must be dense tensors, one row per sample")
-    if len(inputs) == 0 or len(inputs) != len(targets):
-        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make samples")
-    if targets.dtype != torch.int64 or targets.dim() != 1 or targets.min() < 0:
-        raise ValueError("targets must be int64 class indices of shape (sample,), 0 or more")
-    if inputs.is_floating_point() and inputs.dtype != dtype:
-        raise ValueError(f"inputs are {inputs.dtype}, but the weights are {dtype}")
-    if not torch.isfinite(inputs).all():
-        raise ValueError("inputs hold NaN or infinity")
+    size, paired = num_samples(inputs), num_samples(targets)
+    if size == 0 or size != paired:
+        raise ValueError(f"{size} inputs and {paired} targets do not make samples")
+    if classes and not _are_classes(targets):
+        raise ValueError(
+            "targets must be int64 class indices of shape (sample,), 0 or more; for others give a"
+            " loss= of your own"
+        )
+    for x in leaves(inputs):
+        if x.is_floating_point() and x.dtype != dtype:
+            raise ValueError(f"inputs are {x.dtype}, but the weights are {dtype}")
+        if not torch.isfinite(x).all():
+            raise ValueError("inputs hold NaN or infinity")
     return split
+
+
+def _are_classes(targets: Any) -> bool:
+    is_tensor = isinstance(targets, Tensor) and targets.dtype == torch.int64 and targets.dim() == 1
+    return is_tensor and int(targets.min()) >= 0
 
 
 def load(

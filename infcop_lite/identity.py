@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from .config import ANNEAL, OBJECTS, Config
+from .batches import named
+from .config import ANNEAL, Config
+from .data import Split
+from .feeding import Source
+from .masks import Masks
+from .own import OBJECTS
 
 #: Fields that the first release did not have, and whose default is what it did.
 NEW = (
@@ -19,13 +24,17 @@ NEW = (
     "level_lr",
     "label_smoothing",
     "augment",
+    "loss",
+    "evaluate",
+    "scheduler",
 )
 
 
 def identity(config: Config) -> dict[str, Any]:
     """Return all that decides a run as JSON values: what tells the folder of one run from another.
 
-    A function of one's own stands there by its name, another object by its ``repr``. Settings that
+    A function of one's own stands there by its name, another object by its ``repr``, a module, such
+    as ``nn.CrossEntropyLoss(ignore_index=0)``, also by its settings and tensors. Settings that
     the first release did not have are left out where they say what it did, so that its folders are
     still the same runs.
 
@@ -40,7 +49,7 @@ def identity(config: Config) -> dict[str, Any]:
     """
     found = {f.name: getattr(config, f.name) for f in fields(config)}
     for name in OBJECTS:
-        if not isinstance(found[name], str):
+        if not isinstance(found[name], str | None):
             found[name] = _called(found[name])
             if " at 0x" in found[name]:
                 what = "stop rule" if name == "stop" else name
@@ -58,6 +67,15 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def _called(value: Any) -> str:
+    if isinstance(value, nn.Module):  # whose repr may leave out what it was made with
+        plain = (bool, int, float, str)
+        settings = {
+            f"{path}.{name}".lstrip("."): setting
+            for path, module in value.named_modules()
+            for name, setting in sorted(vars(module).items())
+            if isinstance(setting, plain) and name != "training"
+        }
+        return f"{value!r} {settings} {fingerprint(value.state_dict())}"
     name = getattr(value, "__qualname__", "<")
     return repr(value) if "<" in name else f"{value.__module__}.{name}"
 
@@ -89,3 +107,48 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
         digest.update(about.encode("utf-8"))
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def identity_of_own(
+    config: Config, model: nn.Module, masks: Masks | None, *parts: Split | Source | None
+) -> dict[str, Any]:
+    """Return all that decides a run on a network and data of one's own, as JSON values.
+
+    Args:
+        config: of the run.
+        model: as it came in: its layers and their modes, weights and what of them may be trained.
+        masks: what is kept at first; None if that is everything.
+        parts: train, validation and test data, or None; data in memory stand there by their hash.
+
+    Raises:
+        ValueError: as for `identity` and `fingerprint`, or a source without a ``key``.
+
+    >>> from infcop_lite.data import Split
+    >>> import torch; split = Split(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    >>> [*identity_of_own(Config(), nn.Linear(2, 2), None, split, split)][-3:]
+    ['initial weights', 'train data', 'validation data']
+    """
+    about = {"network": hashlib.sha256(str(model).encode()).hexdigest()}  # layers without weights
+    # a network in eval mode is put into training mode whole
+    parts_in_eval = [name for name, module in model.named_modules() if not module.training]
+    if model.training and parts_in_eval:
+        about["in eval mode"] = ", ".join(parts_in_eval)
+    if masks is not None:
+        about["initial masks"] = fingerprint(masks)
+    about["initial weights"] = fingerprint(model.state_dict(keep_vars=True))
+    these = zip(("train", "validation", "test"), parts, strict=False)
+    about |= {f"{name} data": _print_of(part) for name, part in these if part is not None}
+    return identity(config) | about
+
+
+def _print_of(part: Split | Source) -> str:
+    if isinstance(part, Split):
+        tensors = {"inputs": part.inputs, "targets": part.targets}
+        return fingerprint({k: v for name, batch in tensors.items() for k, v in named(name, batch)})
+    key = getattr(part, "key", None)
+    if not isinstance(key, str):
+        raise ValueError(
+            "a run in a folder needs train data that it can tell from others: give the stream a"
+            " key=, a text that changes when what it yields does"
+        )
+    return f"key {key}"

@@ -9,27 +9,22 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import data, models
 from .amounts import check_final_density
+from .batches import call, on, take
 from .compute import choose_device, lay_out
 from .config import Config
-from .drawing import drawn_masks, generator, mask_change
-from .loaders import flip_shift
-from .masks import Masks, check_masks, full_masks, rewind
+from .drawing import drawn_masks, mask_change
+from .feeding import InMemory, Source
+from .masks import Masks, apply_masks, check_masks, full_masks, rewind
 from .monitor import Measured, Monitor
-from .train import (
-    check_times,
-    evaluate,
-    evaluating,
-    make_optimizer,
-    make_schedule,
-    shuffled_batches,
-    train_steps,
-)
+from .train import check_times, evaluate, evaluating
+from .training import seed_of, training
 
 NAN = float("nan")
 
@@ -89,38 +84,50 @@ class Trainer:
 
     Args:
         model: the network, changed in place.
-        train, validation: what it is trained on, and what rules may read besides.
+        train: what it is trained on: a split, or any `feeding.Source` of batches.
+        validation: what rules may read besides.
         test: for reporting only.
         config: what to run.
+        masks: what is kept at first; everything unless given.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        train: data.Split,
+        train: data.Split | Source,
         validation: data.Split,
         test: data.Split | None,
         config: Config,
+        masks: Masks | None = None,
     ) -> None:
         device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
         self.masks = full_masks(self.model)
+        if masks is not None:
+            self.masks = {name: masks[name].to(device) for name in check_masks(self.model, masks)}
+            apply_masks(self.model, self.masks)
         check_final_density(self.model, config)
-        self.train, self.test = train.to(device), None if test is None else test.to(device)
-        self.validation = validation.to(device)
+        self.test = None if test is None else test.to(device)
+        self.validation, self.device = validation.to(device), device
+        if isinstance(train, data.Split):
+            train = train.to(device)
+            memory = InMemory(train, config.batch_size, seed_of(config, 0, "probe"))
+        self.train: Any = train
+        self.source: Source = memory if isinstance(train, data.Split) else train
+        probe = on(self.source.head(config.probe_size), device)
         lay_out(self.model)
-        if not self._runs():  # `view` does not take channels last
+        if not self._runs(probe[0]):  # `view` does not take channels last
             lay_out(self.model, torch.contiguous_format)
-        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
+        self.steps_per_epoch = self.source.steps_per_epoch
         self.check_steps = config.check_steps or self.steps_per_epoch
         self.loss = math.inf
         self.level, self.drawn = 0, dict[float, Masks]()
         self._dense: Callable[[int], float] | None = None
-        drawn = torch.randperm(len(train), generator=self._generator(0, "probe"))
-        chosen = drawn[: config.probe_size].to(device)
-        probe = self.train.inputs[chosen], self.train.targets[chosen]
-        self.monitor = Monitor(self.model, probe, self.validation, config.gradient_probe)
+        self.monitor = Monitor(
+            *(self.model, probe, self.validation, config.gradient_probe),
+            *(config.loss, config.evaluate),
+        )
 
     @classmethod
     def of(
@@ -138,10 +145,10 @@ class Trainer:
             model = wrap(models.build(config.model, splits))
         return cls(model, splits.train, splits.validation, splits.test, config)
 
-    def _runs(self) -> bool:
+    def _runs(self, inputs: Any) -> bool:
         try:
             with torch.no_grad(), evaluating(self.model):
-                self.model(self.train.inputs[:2])
+                call(self.model, take(inputs, 0, 2))
         except Exception:  # `monitor.check_fit` says which
             return False
         return True
@@ -169,7 +176,7 @@ class Trainer:
     def begin(self, start: Start) -> None:
         """Load the weights of a start and take on its masks."""
         names = check_masks(self.model, start.masks)  # in module order, whatever a file has done
-        self.masks = {name: start.masks[name].to(self.train.inputs.device) for name in names}
+        self.masks = {name: start.masks[name].to(self.device) for name in names}
         rewind(self.model, start.weights, self.masks)
 
     def next_start(self, level: int, snapshot: Mapping[str, Tensor]) -> Start:
@@ -186,7 +193,8 @@ class Trainer:
 
     def next_masks(self, level: int) -> Masks:
         """Return the masks that pruning now would give; a level draws its random numbers once."""
-        return drawn_masks(self.model, self.masks, self.config, level, self.monitor.probe)
+        c, loss = self.config, self.config.loss or nn.functional.cross_entropy
+        return drawn_masks(self.model, self.masks, c, level, self.monitor.probe, loss)
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the state dict as it is now."""
@@ -244,36 +252,10 @@ class Trainer:
     def _training(
         self, level: int, purpose: str, lr: float, schedule: str, length: int
     ) -> Callable[[int], float]:
-        """Return what trains some steps further, and returns their mean loss."""
-        c, x, y = self.config, self.train.inputs, self.train.targets
-        optimizer = make_optimizer(self.model, c.optimizer, lr, c.momentum, c.weight_decay)
-        scheduler = make_schedule(optimizer, schedule, length)
-        batches = self._batches(self._generator(level, purpose))
-        augment: Callable[[Tensor], Tensor] | None = None
-        if c.augment != "none":
-            change = flip_shift if isinstance(c.augment, str) else c.augment
-            generator = self._generator(level, f"augment {purpose}")
-            augment = lambda batch: change(batch, generator)  # noqa: E731
-
-        def go_on(num_steps: int) -> float:
-            with torch.random.fork_rng():
-                return train_steps(
-                    *(self.model, optimizer, x, y, self.masks, batches, num_steps),
-                    *(scheduler, c.label_smoothing, augment),
-                )
-
-        return go_on
-
-    def _generator(self, level: int, purpose: str) -> torch.Generator:
-        return generator(self.config.seed, purpose, level)
-
-    def _batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        batches = shuffled_batches(len(self.train), self.config.batch_size, generator)
-        for step, batch in enumerate(batches):
-            # dropout draws from torch's global generator: seeded at every step, inside the fork
-            # of the training, it does not depend on how often the run is checked
-            torch.manual_seed(generator.initial_seed() ^ step)
-            yield batch
+        """Return what trains some steps further as the masks say, and returns their mean loss."""
+        c, model = self.config, self.model
+        go_on = training(model, self.source, c, (level, purpose), lr, schedule, length)
+        return lambda num_steps: go_on(self.masks, num_steps)
 
     # --- measuring ------------------------------------------------------------------------------
 
@@ -283,7 +265,7 @@ class Trainer:
 
     def test_accuracy(self) -> float:
         """Return the accuracy on the test set, for the reader only; NaN if there is none."""
-        if self.test is None:
+        if self.test is None or not self.monitor.has_classes:
             return NAN
         return evaluate(self.model, self.test.inputs, self.test.targets)[1]
 

@@ -19,7 +19,10 @@ SHIFT = 2  # pixels
 
 
 def in_memory(
-    part: Any, adapter: Adapter | None = None, dtype: torch.dtype = torch.float32
+    part: Any,
+    adapter: Adapter | None = None,
+    dtype: torch.dtype = torch.float32,
+    classes: bool = True,
 ) -> Split:
     """Return data of any of the usual kinds as a split in memory, after checking them.
 
@@ -31,6 +34,7 @@ def in_memory(
             such pair, like the dicts of Hugging Face:
             ``lambda batch: (batch["pixel_values"], batch["labels"])``.
         dtype: of the network's weights; inputs that are floating-point must have it too.
+        classes: whether targets must be classes, as for cross-entropy.
 
     Raises:
         ValueError: another kind of data, batches that are no pairs of tensors or differ in shape,
@@ -48,13 +52,13 @@ def in_memory(
         isinstance(part, list) and all(isinstance(x, Tensor) for x in part)
     )
     if isinstance(part, Split) or is_pair:
-        return as_split(part, dtype)
+        return as_split(part, dtype, classes)
     with torch.random.fork_rng():  # a loader draws a seed for its workers, even without any
         pairs = [_pair(batch, adapter) for batch in _batches(part)]
     if not pairs:
         raise ValueError(f"the {type(part).__name__} gives no batches")
     inputs, targets = zip(*pairs, strict=True)
-    return as_split((_join(inputs, "inputs"), _join(targets, "targets")), dtype)
+    return as_split((_join(inputs, "inputs"), _join(targets, "targets")), dtype, classes)
 
 
 def flip_shift(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,16 +7,17 @@ from functools import cached_property, partial
 from time import process_time
 from typing import Any
 
-import torch  # noqa: F401 - the examples need it
+import torch
 from torch import Tensor, nn
 
-from .batches import take
+from .batches import call, shapes, take
 from .data import Split
+from .evaluation import evaluated
 from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
 from .never import Never
-from .stopping import Check
-from .train import evaluate
+from .stopping import READS, Check
+from .train import evaluate, evaluating, has_classes
 
 NAN = float("nan")
 
@@ -48,7 +49,7 @@ class Measured:
         """Return the same without what somebody has not asked for.
 
         Args:
-            what: of "accuracy", "mask", "information" and "gradient".
+            what: of "accuracy", "mask", "information", "gradient" and "metrics".
 
         >>> Measured(0.9, {"gradient": torch.ones(2)}).restrict({"accuracy"}).flows
         {}
@@ -58,6 +59,7 @@ class Measured:
             accuracy=self.accuracy if "accuracy" in what else NAN,
             flows={flow: vector for flow, vector in self.flows.items() if flow in what},
             mask_distance=self.mask_distance if "mask" in what else NAN,
+            metrics=self.metrics if "metrics" in what else {},
         )
 
     def check(
@@ -88,6 +90,15 @@ class Measured:
             train_loss=self.loss,
             metrics=self.metrics,
         )
+
+
+def measurements(reads: Collection[str]) -> frozenset[str]:
+    """Return what is measured for a rule: its names of one's own are one evaluation, "metrics".
+
+    >>> sorted(measurements({"accuracy", "f1", "auc"}))
+    ['accuracy', 'metrics']
+    """
+    return frozenset(name if name in READS else "metrics" for name in reads)
 
 
 def told(metrics: Mapping[str, Any]) -> Measured:
@@ -137,6 +148,7 @@ class Monitor:
         gradient_probe: the gradient is measured on the first so many of the probe; on all if there
             are fewer. See `Config` for what that costs.
         loss: as for `flows.gradient_flow`.
+        evaluate: as for `evaluated`, if there is one.
 
     Note:
         The reference code measures on the whole training set.
@@ -149,8 +161,10 @@ class Monitor:
         validation: Split | None,
         gradient_probe: int,
         loss: Callable[[Any, Any], Tensor] | None = None,
+        evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None,
     ) -> None:
         self.model, self.probe, self.validation, self.loss = model, probe, validation, loss
+        self.evaluate = evaluate
         self.gradient_probe = take(probe, 0, gradient_probe)
 
     def measure(
@@ -163,7 +177,7 @@ class Monitor:
         """Measure what is asked for, as far as it is not there yet, and add it to ``now``.
 
         Args:
-            what: of "accuracy", "mask", "information" and "gradient".
+            what: of "accuracy", "mask", "information", "gradient" and "metrics".
             now: of the network as it is.
             masks: the survivors, for the gradient flow.
             mask_change: measures how much the next mask has changed.
@@ -177,7 +191,18 @@ class Monitor:
             now.mask_distance = mask_change()
 
         def measure_accuracy() -> None:
-            now.accuracy = self.accuracy()
+            if "accuracy" in self.names:
+                measure_metrics()
+            else:
+                now.accuracy = self.accuracy()
+
+        def measure_metrics() -> None:
+            numbers = self.evaluated()
+            if "accuracy" in numbers:
+                now.accuracy = numbers.pop("accuracy")
+                now.seconds |= {"accuracy": 0.0}
+            now.metrics = numbers
+            now.seconds |= {"metrics": 0.0}
 
         def measure_flow(name: str) -> None:
             now.flows[name] = self.flow(name, masks)
@@ -185,6 +210,7 @@ class Monitor:
         # accuracy first: it finds out whether the network has diverged
         known: dict[str, Callable[[], None]] = {"accuracy": measure_accuracy, "mask": measure_mask}
         known |= {name: partial(measure_flow, name) for name in FLOWS}
+        known |= {"metrics": measure_metrics}
         if unknown := sorted(set(what) - known.keys()):
             raise ValueError(f"unknown measurement {unknown[0]!r}; choose from {', '.join(known)}")
         for name in known:
@@ -206,10 +232,53 @@ class Monitor:
         except ValueError:
             return False
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the numbers that ``evaluate`` gives, found by calling it once."""
+        return frozenset(self.evaluated())
+
+    def evaluated(self) -> dict[str, float]:
+        """Return the numbers that ``evaluate`` gives, now; none without one."""
+        return {} if self.evaluate is None else evaluated(self.model, self.evaluate)
+
+    @cached_property
+    def has_classes(self) -> bool:
+        """Whether the validation targets are classes; without a loss of one's own they have to."""
+        held = self.validation
+        return self.loss is None or (
+            held is not None and has_classes(self.model, held.inputs, held.targets)
+        )
+
+    def check_reads(self, reads: Collection[str]) -> None:
+        """See that what a rule reads is measured here.
+
+        Args:
+            reads: of a rule.
+
+        Raises:
+            ValueError: a name that ``evaluate`` does not give, or an accuracy that nobody has.
+        """
+        if unknown := sorted(set(reads) - READS - self.names):
+            given = ", ".join(sorted(self.names)) or "nothing"
+            raise ValueError(f"the stop rule reads {unknown[0]}, but evaluate gives {given}")
+        if "accuracy" in reads and not self.has_classes and "accuracy" not in self.names:
+            raise ValueError(
+                "the stop rule reads the accuracy, but the targets are not classes: choose another"
+                " stop=, or give evaluate=, which may return an accuracy of yours"
+            )
+
     def accuracy(self) -> float:
-        """Return the accuracy on the validation data; FloatingPointError for an infinite loss."""
+        """Return the accuracy on the validation data, NaN where the targets are not classes.
+
+        Raises:
+            FloatingPointError: the network has diverged.
+        """
         if self.validation is None:
             raise ValueError("no validation data: the accuracy is not measured here")
+        if not self.has_classes:
+            if not all(weight.isfinite().all() for weight in self.model.parameters()):
+                raise FloatingPointError("the weights are not finite; a smaller lr may help")
+            return NAN
         loss, accuracy = evaluate(self.model, self.validation.inputs, self.validation.targets)
         if not math.isfinite(loss):
             raise FloatingPointError("the validation loss is not finite; a smaller lr may help")
@@ -233,7 +302,9 @@ class Monitor:
         raise ValueError(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
 
 
-def check_fit(model: nn.Module, *splits: Split | None) -> None:
+def check_fit(
+    model: nn.Module, *splits: Split | None, loss: Callable[[Any, Any], Tensor] | None = None
+) -> None:
     """Try a network on one input of each split, and see that it has a class for every target.
 
     On a GPU a target beyond the last class would end the whole process.
@@ -241,9 +312,11 @@ def check_fit(model: nn.Module, *splits: Split | None) -> None:
     Args:
         model: the network, left as found.
         splits: what it is to be trained and measured on; None is passed over.
+        loss: of your own, which is tried instead, on two samples.
 
     Raises:
-        ValueError: inputs that the model cannot take, or targets, or as for `train.evaluate`.
+        ValueError: inputs that the model or the loss cannot take, or targets, or as for
+            `train.evaluate`.
 
     >>> check_fit(nn.Linear(1, 2), Split(torch.ones(4, 1), torch.tensor([0, 0, 0, 2])))
     Traceback (most recent call last):
@@ -251,7 +324,18 @@ def check_fit(model: nn.Module, *splits: Split | None) -> None:
     """
     for split in filter(None, splits):
         try:
-            evaluate(model, split.inputs[:1], split.targets.max().reshape(1))
+            if loss is None:
+                evaluate(model, take(split.inputs, 0, 1), split.targets.max().reshape(1))
+                continue
+            with torch.no_grad(), evaluating(model):
+                output = call(model, take(split.inputs, 0, 2))
         except (RuntimeError, TypeError, AssertionError, LookupError) as error:
-            given, reason = tuple(split.inputs.shape), " ".join(str(error).split())
+            given, reason = shapes(split.inputs), " ".join(str(error).split())
             raise ValueError(f"the model cannot take inputs of shape {given}: {reason}") from error
+        targets = take(split.targets, 0, 2)
+        try:
+            loss(output, targets)
+        except Exception as error:  # somebody else's function
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            given = f"outputs of shape {shapes(output)} and targets of shape {shapes(targets)}"
+            raise ValueError(f"the loss cannot take {given}: {reason}") from error

@@ -1,28 +1,32 @@
 """Prune a network of your own in one call; what comes back is three things, and their story."""
 
-import hashlib
+import inspect
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
 
 from . import data
 from .amounts import spared
 from .compute import lay_out, threads
 from .config import Config
-from .identity import fingerprint, identity
+from .feeding import Source
+from .identity import identity_of_own
 from .layers import copied
-from .level import Trainer
+from .level import Start, Trainer
 from .loaders import Adapter, in_memory
 from .loop import run
-from .masks import Masks, prunable
+from .masks import Masks, check_masks, density, found, prunable
 from .monitor import check_fit
+from .own import refuse_unknown
 from .planning import check_plan, what_is_left
 from .resuming import finished, resume
 from .rows import Row
@@ -56,20 +60,21 @@ class Pruned:
     def summary(self) -> str:
         """Return what came out and what it cost, one line each.
 
-        The dense network is that of level 0, where its training ended. Accuracies
-        are on the test split; on the validation split, which rules may have read, if there is none.
+        The dense network is that of level 0, where its training ended; one that came in sparse is
+        named by its density. Accuracies are on the test split; on the validation split, which rules
+        may have read, if there is none. Numbers of `Config.evaluate` have a line each.
 
         >>> row = dict.fromkeys(Row.__annotations__, 0.5) | {"stopped": True, "elapsed_s": 1.0}
+        >>> row |= {"density": 1.0, "metrics": {"f1": 0.25}}
         >>> weights = {"weight": nn.Linear(2, 1).weight > 9}
         >>> print(Pruned(nn.Linear(2, 1), weights, [Row(**row)] * 2, Config()).summary())
         weights: 0 of 2 kept, density 0.0000; 1 other parameters, never pruned; 0.3333 of all 3 left
         layers without weights: the model
         test accuracy: 0.5000 dense, 0.5000 pruned
+        f1: 0.2500 dense, 0.2500 pruned
         training: 3 of at most 18 epochs in 1 s, 2 of them warm-up
         """
         c, ends = self.config, [row for row in self.rows if row.stopped]
-        split = "validation" if math.isnan(ends[-1].test_accuracy) else "test"
-        dense, pruned = (getattr(row, f"{split}_accuracy") for row in (ends[0], ends[-1]))
         num_weights = sum(mask.numel() for mask in self.masks.values())
         num_kept = sum(int(mask.sum()) for mask in self.masks.values())
         num_others = sum(p.numel() for p in self.model.parameters()) - num_weights
@@ -80,9 +85,22 @@ class Pruned:
             f"weights: {num_kept:,} of {num_weights:,} kept, density {num_kept / num_weights:.4f};"
             f" {num_others:,} other parameters, never pruned; "
             f"{what_is_left(self.model, self.masks)}{self._spared()}"
-            f"{split} accuracy: {dense:.4f} dense, {pruned:.4f} pruned\n"
+            f"{self._compared(ends[0], ends[-1])}"
             f"training: {spent:.4g} of at most {budget:.4g} epochs in {ends[-1].elapsed_s:.0f} s,"
             f" {c.warmup_epochs:.4g} of them warm-up"
+        )
+
+    def _compared(self, first: Row, last: Row) -> str:
+        split = "validation" if math.isnan(last.test_accuracy) else "test"
+        both = {f"{split} accuracy": [getattr(row, f"{split}_accuracy") for row in (first, last)]}
+        both |= {
+            name: [first.metrics.get(name, math.nan), last.metrics[name]] for name in last.metrics
+        }
+        before = "dense" if first.density == 1 else f"at density {first.density:.4f}"
+        return "".join(
+            f"{name}: {dense:.4f} {before}, {pruned:.4f} pruned\n"
+            for name, (dense, pruned) in both.items()
+            if not math.isnan(pruned)  # where targets are not classes
         )
 
     def _spared(self) -> str:
@@ -97,6 +115,7 @@ def prune(
     validation: Any,
     test: Any = None,
     *,
+    masks: Masks | None = None,
     adapter: Adapter | None = None,
     folder: Path | str | None = None,
     progress: bool = False,
@@ -107,28 +126,44 @@ def prune(
     Source: `loop.run` on any module with Conv or Linear weights.
 
     Args:
-        model: a classifier; its present weights are where the warm-up starts.
+        model: a classifier, or with ``loss=`` any network; its present weights are where the
+            warm-up starts. Of ``warmup_epochs=0`` they are also what levels are rewound to.
         train: (inputs, targets): (sample, ...) and (sample,) int64; or a DataLoader or a map-style
-            Dataset of such pairs, read once into memory: see `loaders.in_memory`.
-        validation: likewise; all that stop rules may read besides the training data.
+            Dataset of such pairs, read once into memory: see `loaders.in_memory`; or a
+            `feeding.Source`, which is asked for batches anew in every level. Inputs of several
+            tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
+            whatever that takes.
+        validation: likewise, in memory; all that stop rules may read besides the training data.
         test: likewise, for reporting only.
+        masks: what is kept at first. Unless given, an already sparse network goes on from its exact
+            zeros, as what an earlier call returned does; ``masks.full_masks(model)`` starts dense.
         adapter: makes a pair (inputs, targets) of a batch that is something else, such as a dict.
         folder: where the run keeps rows.csv, run.json and network.safetensors, so that it may be
             killed. Called again with the same arguments it goes on after its last finished level
-            and ends with the same bits; what is finished comes back at once. Other weights, layers
-            or data are another run; another code of a forward pass nobody can tell.
+            and ends with the same bits; what is finished comes back at once. Other weights, layers,
+            data, modes (``eval()`` of a part) or masks are another run; another code of a forward
+            pass or of your functions nobody can tell.
         progress: draw a bar on stderr.
-        **config: fields of `Config`; ``stop`` may also be a rule object.
+        **config: fields of `Config`, which also take what is yours. ``stop``: a rule object.
+            ``loss``: (output, targets) -> a mean over samples. ``evaluate``: (model) -> name ->
+            number, for rules such as ``Patience(2, of="f1")`` and for the summary. ``optimizer``:
+            (model) -> Optimizer. ``scheduler``: (optimizer, num_steps) -> LRScheduler. ``dense``:
+            names of layers that are not pruned. ``rewind="none"``: levels go on from the weights
+            they have, as one fine-tunes a pretrained network.
 
     Returns:
-        The pruned model, its masks, and the rows, to be unpacked; and a ``summary()`` of them.
+        The pruned model, its masks, and the rows, to be unpacked; and a ``summary()`` of them. A
+        plain optimiser brings removed weights back: to train on, call `prune` again, or use
+        `Pruner`, which holds them at zero.
 
     Raises:
-        ValueError: data that do not fit, no prunable weights, a bad field, or a folder that holds
-            a run with another config, other data or other initial weights.
-        TypeError: a keyword that is no field.
+        ValueError: data that do not fit, no prunable weights, a bad field, several processes, or a
+            folder that holds a run with another config, other data or other initial weights.
+        TypeError: a keyword that is no field; the nearest is named.
         OSError: a folder that cannot be written to.
         FloatingPointError: training diverged.
+        KeyboardInterrupt: Ctrl-C; without a folder, its ``pruned`` is what was finished, a `Pruned`
+            with the levels so far, or None.
 
     Note:
         nn.MultiheadAttention keeps the weights of queries, keys and values in one bare parameter,
@@ -150,26 +185,42 @@ def prune(
     ...     adam.step(); hold()
     >>> int((net.weight != 0).sum()), net.weight.numel()
     (2, 8)
+
+    The same for a regression, in your own training:
+
+    >>> z = x[:, :1].sin()
+    >>> own = {"loss": nn.functional.mse_loss, "fraction": 0.25}
+    >>> own["optimizer"] = lambda model: torch.optim.AdamW(model.parameters(), 3e-3)
+    >>> found = prune(nn.Linear(4, 1), (x, z), (x, z), levels=1, epochs=1, **own)
+    >>> found.rows[-1].density, found.rows[-1].validation_accuracy
+    (0.75, nan)
     """
+    _refuse_processes()
+    arguments = [name for name in inspect.signature(prune).parameters if name != "config"]
+    refuse_unknown(config, [*(f.name for f in fields(Config)), "anneal", *arguments])
     chosen = Config(**{"data": "custom", "model": type(model).__name__, **config})
     dtype = next(iter(prunable(model).values())).dtype
     check_plan(model, chosen)
 
     def read(name: str, part: Any) -> data.Split:
         try:
-            return in_memory(part, adapter, dtype)
+            return in_memory(part, adapter, dtype, chosen.loss is None)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    splits = [read("train", train), read("validation", validation)]
+    feed = train if isinstance(train, Source) else read("train", train)
+    held_back = read("validation", validation)
     held_out = None if test is None else read("test", test)
+    kept = _start_masks(model, masks, chosen)
+    rows = list[Row]()
     with (
         threads(chosen.threads),
         tqdm(total=chosen.levels + 1, unit="level", disable=not progress) as bar,
     ):
-        trainer = Trainer(copied(model), splits[0], splits[1], held_out, chosen)
-        check_fit(trainer.model, trainer.train, trainer.validation, trainer.test)
-        rows = list[Row]()
+        trainer = Trainer(copied(model), feed, held_back, held_out, chosen, kept)
+        probe = data.Split(*trainer.monitor.probe)
+        seen = trainer.train if isinstance(feed, data.Split) else probe
+        check_fit(trainer.model, seen, trainer.validation, trainer.test, loss=chosen.loss)
 
         def report(row: Row) -> None:
             rows.append(row)
@@ -178,27 +229,71 @@ def prune(
             bar.refresh()
 
         if folder is None:
-            for row in run(chosen, trainer=trainer):
-                report(row)
+            _run_here(trainer, model, rows, report)
         else:
-            about = _identity(chosen, model, *splits, held_out)
+            about = identity_of_own(chosen, model, kept, feed, held_back, held_out)
             resume(partial(run, chosen, trainer=trainer), about, folder, report=report)
             state, rows = finished(about, folder)
             trainer.begin(state.start)
+    return _handed_back(trainer, model, rows)
+
+
+def _run_here(
+    trainer: Trainer, model: nn.Module, rows: list[Row], report: Callable[[Row], None]
+) -> None:
+    """Run without a folder; an interruption carries the levels that are finished."""
+    ended: Start | None = None
+    try:
+        for row in run(trainer.config, trainer=trainer):
+            report(row)
+            if row.stopped:
+                ended = Start(row.level, trainer.masks, trainer.weights())
+    except KeyboardInterrupt as interruption:
+        pruned = None
+        if ended is not None:
+            trainer.begin(ended)
+            pruned = _handed_back(trainer, model, [r for r in rows if r.level <= ended.level])
+            print(
+                f"interrupted; the KeyboardInterrupt has what was finished, up to level"
+                f" {ended.level}, as .pruned",
+                file=sys.stderr,
+            )
+        interruption.pruned = pruned  # type: ignore[attr-defined]
+        raise
+
+
+def _handed_back(trainer: Trainer, model: nn.Module, rows: list[Row]) -> Pruned:
+    """Return what a trainer came to, in the layout and the modes of the model that came in."""
     lay_out(trainer.model, torch.contiguous_format)
+    trainer.model.train(model.training)
     for module, original in zip(trainer.model.modules(), model.modules(), strict=True):
         module.training = original.training
-    return Pruned(trainer.model, trainer.masks, rows, chosen)
+    return Pruned(trainer.model, trainer.masks, rows, trainer.config)
 
 
-def _identity(config: Config, model: nn.Module, *splits: data.Split | None) -> dict[str, Any]:
-    """Return all that decides a run in JSON values: the config, the weights and data as hashes."""
-    parts = zip(("train", "validation", "test"), splits, strict=True)
-    prints = {
-        f"{name} data": fingerprint({"inputs": part.inputs, "targets": part.targets})
-        for name, part in parts
-        if part is not None
-    }
-    network = hashlib.sha256(str(model).encode()).hexdigest()  # layers without weights, too
-    weights = fingerprint(model.state_dict(keep_vars=True))
-    return identity(config) | {"network": network, "initial weights": weights} | prints
+def _start_masks(model: nn.Module, masks: Masks | None, config: Config) -> Masks | None:
+    """Return what is kept at first, None if that is everything."""
+    if masks is None:
+        kept = found(model)
+        for name, why in spared(model, config.dense).items():
+            kept[name] = kept[name] | (why == "dense")
+        if density(kept) < 1:
+            warnings.warn(
+                f"the network came in sparse, density {density(kept):.4f}: pruning goes on from its"
+                " zeros; give masks=masks.full_masks(model) to start dense",
+                stacklevel=3,
+            )
+    else:
+        kept = {name: masks[name] for name in check_masks(model, masks)}
+    return kept if density(kept) < 1 else None
+
+
+def _refuse_processes() -> None:
+    """See that this is not one of several processes, each of which would do all the work."""
+    is_there = distributed.is_available() and distributed.is_initialized()
+    number = distributed.get_world_size() if is_there else 1
+    if number > 1:
+        raise ValueError(
+            f"prune would do the whole work in each of {number} processes: use Pruner in the"
+            " training loop that they share, or call prune where torch.distributed is not running"
+        )

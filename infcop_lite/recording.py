@@ -13,7 +13,7 @@ from .flows import FLOWS
 from .ledger import commit
 from .level import Trainer
 from .masks import Masks, density, mask_distance
-from .monitor import Measured
+from .monitor import Measured, measurements
 from .rows import Row
 from .stopping import HELD_AGAINST, READS, AnyOf, FixedEpochs, stop_rule
 
@@ -44,9 +44,11 @@ class Recorder:
     ) -> None:
         self.started, self.trainer, self.configs = time.perf_counter(), trainer, configs
         self.watched, self.every_check, self.everything = watched, every_check, everything
-        device = trainer.train.inputs.device
+        device = trainer.device
         self.final_masks = final_masks and {k: mask.to(device) for k, mask in final_masks.items()}
         self.rules = {name: stop_rule(config, target=1.0) for name, config in configs.items()}
+        for rule in self.rules.values():
+            trainer.monitor.check_reads(rule.reads)
         self.rows: dict[str, list[Row]] = {name: [] for name in configs}
         self.unlike: list[tuple[str, int, Masks]] = []  # rows that wait for the final masks
         self.drawn: dict[int, Masks] = {}  # a row of the watched rule in this level -> next mask
@@ -62,24 +64,32 @@ class Recorder:
         """Say whether a rule's every check is kept, not only where it ends a level."""
         return self.every_check or name == self.watched
 
-    def measures(self, name: str, asked: frozenset[str] = frozenset()) -> frozenset[str]:
+    def measures(
+        self, name: str, asked: frozenset[str] = frozenset(), ends: bool = False
+    ) -> frozenset[str]:
         """Return what is measured where a row of a rule is kept.
 
         The mask distance needs the check before: it is measured at all checks of a level or at
-        none, and not where no rule decides.
+        none, and not where no rule decides. Numbers of one's own are measured where the rule reads
+        them, and where a level ends.
 
         Args:
             name: of the rule.
             asked: what its rule reads in this level; nothing where the epochs are fixed.
+            ends: whether the level ends here.
         """
-        reads, more = (self.rules[name].reads - {"mask"}) | asked, frozenset({"accuracy"})
+        monitor = self.trainer.monitor
+        reads = (measurements(self.rules[name].reads) - {"mask"}) | asked
+        more = frozenset({"accuracy"})
         if self.everything:
-            more = READS if self.keeps(name) else READS - {"mask"}
+            more = READS | {"metrics"} if self.keeps(name) else READS - {"mask"} | {"metrics"}
         elif self.configs[name].monitor and not reads & set(FLOWS):
-            more = frozenset({"accuracy", "information"})
-        if "information" in more - reads and not self.trainer.monitor.has_flow:
+            more |= {"information"}
+        if "information" in more - reads and not monitor.has_flow:
             more = more - {"information"}
-        return reads | more
+        if not self.everything and "accuracy" in monitor.names:
+            more = more - {"accuracy"}
+        return reads | more | ({"accuracy", "metrics"} if ends else set())
 
     def elapsed_s(self) -> float:
         """Return the seconds since the start of the run."""
@@ -107,7 +117,7 @@ class Recorder:
             more: the other columns.
         """
         c, rule, masks, rows = self.configs[name], self.rules[name], self.trainer.masks, self.rows
-        mine = now.restrict(self.measures(name, asked))
+        mine = now.restrict(self.measures(name, asked, more["stopped"]))
         held = {kind: mine.check(against, epoch, level) for kind, against in references.items()}
         check = held.get(c.reference) or mine.check(None, epoch, level)
         distances: dict[str, Any] = {
@@ -127,6 +137,7 @@ class Recorder:
             reference_norm=check.reference_norms.get(read, NAN),
             gradient_norm=check.gradient_norm,
             mask_distance=check.mask_distance,
+            metrics=dict(check.metrics),
             **distances,
             overlap=NAN if self.final_masks is None else _overlap(masks, self.final_masks),
             elapsed_s=self.elapsed_s(),

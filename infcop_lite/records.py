@@ -273,12 +273,13 @@ def as_table(text: str, where: str) -> pd.DataFrame:
         raise ValueError(f"{where} is damaged: {error}") from None
     if len(widths) != 1 or 0 in widths or not text.endswith("\n"):
         raise ValueError(f"{where} is damaged: it is cut off, or its rows differ in length")
-    words = [name for name, kind in Row.__annotations__.items() if kind is str]
+    kinds = {k: kind for k, kind in Row.__annotations__.items() if kind in (bool, int, float)}
+    words = [name for name in Row.__annotations__ if name not in kinds]
     table = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str), **EXACT)
     table = table.fillna(dict.fromkeys(set(words) & set(table), ""))
-    for name, kind in Row.__annotations__.items():
+    for name, kind in kinds.items():
         is_kind = pd.api.types.is_bool_dtype if kind is bool else pd.api.types.is_numeric_dtype
-        if kind is not str and name in table and not is_kind(table[name]):
+        if name in table and not is_kind(table[name]):
             raise ValueError(f"{where} is damaged: {name} is not of type {kind.__name__}")
     return table
 

@@ -17,9 +17,9 @@ from . import _moved, ledger, records
 from .compute import accelerator, resources
 from .config import REFERENCES
 from .level import Start
-from .loop import State
 from .monitor import Measured
 from .rows import Row, parse
+from .tree import State
 
 PARTS = {"masks", "weights", "snapshot", *(f"flows of {kind}" for kind in REFERENCES)}
 FINAL = "network"  # what a finished run ends with: network.safetensors
@@ -205,8 +205,8 @@ def _read(
             for kind in REFERENCES
             if f"accuracy of {kind}" in numbers
         }
-        if not all(0 <= held.accuracy <= 1 for held in references.values()):
-            raise ValueError
+        if any(held.accuracy < 0 or held.accuracy > 1 for held in references.values()):
+            raise ValueError  # NaN is the accuracy where targets are not classes
         start = Start(level, parts["masks"], parts["weights"])
         snapshot = parts["snapshot"] or None
         return State(start, snapshot, references, numbers["elapsed_s"], name == FINAL), rows

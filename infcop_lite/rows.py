@@ -2,9 +2,10 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 NAN = float("nan")
@@ -44,6 +45,8 @@ class Row:
         gradient_norm: of the surviving weights.
         gradient_probe: training images on which the gradient is measured, where it is.
         mask_distance: how much the next mask has changed; see `Config.spacing`.
+        metrics: name -> number of `Config.evaluate`, where a level ends or the rule reads one of
+            them; as text it is JSON, or empty.
         to_end: distance of the next mask to that after the whole budget; of what is watched.
         overlap: fraction of the watched rule's final weights that this network still has.
         stopped: the level ends here.
@@ -82,6 +85,7 @@ class Row:
     gradient_norm: float
     gradient_probe: int = 0
     mask_distance: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
     to_end: float = NAN
     overlap: float = NAN
     stopped: bool
@@ -98,16 +102,17 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as the text of a CSV file; a number that is not there is empty.
 
     Args:
-        rows: one mapping per check, in order, all with the same keys.
+        rows: one mapping per check, in order; the last has all keys, and what an earlier one, of an
+            earlier release, lacks is empty.
 
     >>> to_csv([{"level": 0, "loss": NAN}])
     'level,loss\\n0,\\n'
     """
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: _blank_nan(v) for k, v in row.items()} for row in rows)
+        writer.writerows({k: _as_text(v) for k, v in row.items()} for row in rows)
     return text.getvalue()
 
 
@@ -137,8 +142,12 @@ def parse(row: Mapping[str, str]) -> Row:
 def _value(text: str, kind: Any) -> Any:
     if kind is bool:
         return text == "True"
+    if kind == Mapping[str, float]:
+        return json.loads(text or "{}")
     return kind(text or "nan") if kind is float else kind(text)
 
 
-def _blank_nan(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return json.dumps(value) if value else ""
     return "" if isinstance(value, float) and math.isnan(value) else value

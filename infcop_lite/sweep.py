@@ -12,6 +12,7 @@ from . import _moved, records
 from .config import Config
 from .identity import identity
 from .loop import run
+from .own import FUNCTIONS
 from .pool import Task, side_by_side
 from .resuming import resume
 from .rows import Row
@@ -146,8 +147,8 @@ def grid(options: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Config]:
     for axis in axes:
         name, equals, text = axis.partition("=")
         name = name.strip().replace("-", "_")
-        if not equals or name not in hints:
-            known = ", ".join(f.name for f in fields(Config))
+        if not equals or name not in hints or name in FUNCTIONS:
+            known = ", ".join(f.name for f in fields(Config) if f.name not in FUNCTIONS)
             raise ValueError(
                 f"a grid is field=value,value,... with a field of {known}; not {axis!r}"
             )

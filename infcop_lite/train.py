@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler
 
 from . import _moved
+from .batches import call, num_samples, pick, pieces, take
 from .classes import check_classes, class_range
 from .masks import Masked, Masks, apply_masks
 
@@ -39,6 +41,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.eval()
         yield
     finally:
+        if modes[model]:
+            model.train()  # what an eval() or train() of one's own did besides, it may undo
         for module, mode in modes.items():
             module.training = mode
 
@@ -216,32 +220,99 @@ def train_steps(
     >>> model.weight[1, 0].item()
     0.0
     """
+    pairs = (pick((inputs, targets), index) for index in batches)
+
+    def loss(logits: Any, y: Any) -> Tensor:
+        return classification_loss(logits, y, label_smoothing)
+
+    return train_batches(model, optimizer, masks, pairs, num_steps, scheduler, loss, augment)
+
+
+def classification_loss(logits: Any, targets: Any, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy in nats of what a network in training returns.
+
+    Source: torch.nn.functional.cross_entropy.
+
+    Args:
+        logits: (sample, class).
+        targets: (sample,) int64.
+        label_smoothing: in [0, 1).
+
+    Raises:
+        ValueError: a network that returns something else, such as auxiliary outputs.
+
+    >>> round(classification_loss(torch.zeros(1, 2), torch.tensor([1])).item(), 4)
+    0.6931
+    """
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"in training mode the model returns {type(logits).__name__}, not one tensor;"
+            " switch auxiliary outputs off, or give a loss= of your own"
+        )
+    return nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+
+def train_batches(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    masks: Masks,
+    batches: Iterator[tuple[Any, Any]],
+    num_steps: int,
+    scheduler: LRScheduler | None = None,
+    loss: Callable[[Any, Any], Tensor] = classification_loss,
+    augment: Callable[[Any], Any] | None = None,
+) -> float:
+    """Train for some steps on whatever batches; removed weights are exactly zero after each step.
+
+    Source: masked training with any loss.
+
+    Args:
+        model: the network, changed in place and left in training mode: its ``train()`` is called,
+            and a module that was in eval mode inside a training network stays so.
+        optimizer: over the model's parameters.
+        masks: True = kept, on the model's device.
+        batches: (inputs, targets), on the model's device; inputs of several tensors are a dict (by
+            name) or a tuple (one by one).
+        num_steps: optimiser steps to take, >= 1.
+        scheduler: of the optimiser's learning rate, told after every step.
+        loss: called with the output and the targets, returns a mean over samples.
+        augment: called with the inputs of each batch, returns what is trained on instead.
+
+    Returns:
+        The mean loss over these steps.
+
+    Raises:
+        ValueError: as for `train_steps`, or a loss that is not one number with a gradient.
+        FloatingPointError: the loss became NaN or infinite.
+
+    >>> model = nn.Linear(1, 1); masks = {"weight": torch.tensor([[True]])}
+    >>> sgd = make_optimizer(model, "sgd", 0.1, 0.9, 0.0)
+    >>> batches = iter([(torch.ones(4, 1), torch.zeros(4, 1))] * 3)
+    >>> train_batches(model, sgd, masks, batches, 3, loss=nn.functional.mse_loss) > 0
+    True
+    """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("no parameter of the model may change: requires_grad is False everywhere")
     apply_masks(model, masks)
     hold = Masked(model, masks)
-    if not model.training:  # else what is frozen inside a training network stays frozen
-        model.train()
-    total = torch.zeros((), device=inputs.device)
+    to_train(model)
+    total = torch.zeros((), device=next(model.parameters()).device)
     steps = 0
-    for batch in islice(batches, num_steps):
+    for inputs, targets in islice(batches, num_steps):
         steps += 1
-        index = batch.to(inputs.device)
-        samples = inputs.index_select(0, index)
-        logits = model(samples if augment is None else augment(samples))
-        if not isinstance(logits, Tensor):
+        error = loss(call(model, inputs if augment is None else augment(inputs)), targets)
+        if steps == 1 and not (isinstance(error, Tensor) and not error.dim() and error.grad_fn):
             raise ValueError(
-                f"in training mode the model returns {type(logits).__name__}, not one tensor;"
-                " switch auxiliary outputs off"
+                f"the loss must return one number, a mean over samples, made of the output by"
+                f" torch, not {_described(error)}"
             )
-        loss = nn.functional.cross_entropy(logits, targets[index], label_smoothing=label_smoothing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        error.backward()
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
         hold()
-        total += loss.detach()
+        total += error.detach()
     hold.settle()
     if not 1 <= steps == num_steps:
         raise ValueError(f"{num_steps} steps were asked for and {steps} batches were there")
@@ -251,9 +322,55 @@ def train_steps(
     return mean_loss
 
 
+def to_train(model: nn.Module) -> None:
+    """Call a model's ``train()``, which may keep parts of it frozen; what is frozen stays so.
+
+    Args:
+        model: a module in eval mode inside a training network stays in eval mode.
+
+    >>> model = nn.Sequential(nn.BatchNorm1d(1).eval())
+    >>> to_train(model); model[0].training
+    False
+    """
+    frozen = [module for module in model.modules() if not module.training]
+    was_training = model.training
+    model.train()
+    for module in frozen if was_training else ():
+        module.training = False
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.dim():
+        return f"a tensor of shape {tuple(value.shape)}"
+    return "a number that has no gradient"
+
+
+@torch.no_grad()
+def has_classes(model: nn.Module, inputs: Any, targets: Any) -> bool:
+    """Say whether there is an accuracy: outputs (sample, class), and targets that are such classes.
+
+    Args:
+        model: the network; it is tried on one sample.
+        inputs, targets: of all samples.
+
+    >>> has_classes(nn.Linear(1, 2), torch.ones(3, 1), torch.tensor([0, 1, 1]))
+    True
+    >>> has_classes(nn.Linear(1, 1), torch.ones(3, 1), torch.tensor([0, 1, 1]))
+    False
+    """
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.dim() != 1:
+        return False
+    with evaluating(model):
+        output = call(model, take(inputs, 0, 1))
+    is_logits = isinstance(output, Tensor) and output.dim() == 2 and output.shape[1] > 1
+    return is_logits and int(targets.min()) >= 0 and int(targets.max()) < output.shape[1]
+
+
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, inputs: Tensor, targets: Tensor, batch_size: int = 250
+    model: nn.Module, inputs: Any, targets: Tensor, batch_size: int = 250
 ) -> tuple[float, float]:
     """Return (loss, accuracy) in eval mode; every module is left in the mode it had.
 
@@ -261,7 +378,7 @@ def evaluate(
 
     Args:
         model: the network.
-        inputs: (sample, ...) on the model's device.
+        inputs: (sample, ...) on the model's device; of several tensors, a dict or a tuple.
         targets: (sample,) int64.
         batch_size: samples per forward pass.
 
@@ -273,24 +390,23 @@ def evaluate(
     >>> evaluate(model, torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))[1]
     0.75
     """
-    if len(inputs) == 0 or len(inputs) != len(targets):
-        raise ValueError(
-            f"{len(inputs)} inputs and {len(targets)} targets: no samples to evaluate on"
-        )
+    size = num_samples(inputs)
+    if size == 0 or size != len(targets):
+        raise ValueError(f"{size} inputs and {len(targets)} targets: no samples to evaluate on")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     limits = class_range(targets)
-    loss = torch.zeros((), device=inputs.device)
-    correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    loss = torch.zeros((), device=targets.device)
+    correct = torch.zeros((), dtype=torch.int64, device=targets.device)
     with evaluating(model):
-        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-            logits = model(x)
+        for x, y in pieces((inputs, targets), batch_size):
+            logits = call(model, x)
             if not isinstance(logits, Tensor) or logits.dim() != 2:
                 raise ValueError("a classifier must return one tensor: logits (sample, class)")
             check_classes(logits, limits)
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()
-    return loss.item() / len(inputs), correct.item() / len(inputs)
+    return loss.item() / size, correct.item() / size
 
 
 __getattr__ = _moved.lookup("train", _moved.NAMES["train"])

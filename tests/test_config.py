@@ -9,6 +9,7 @@ import pytest
 from test_stopping import EXAMPLES
 
 from infcop_lite.config import STOPS, Config, stop_rule
+from infcop_lite.own import FUNCTIONS
 from infcop_lite.stopping import (
     AnyOf,
     FixedEpochs,
@@ -31,6 +32,7 @@ TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
 TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment", "score"]
 FLAGS = ["absolute", "monitor"]
 OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads", "level_lr"}
+OPTIONAL |= set(FUNCTIONS)
 
 # Just inside and just outside of every range; None where the type alone sets no such bound.
 TINY = sys.float_info.min
@@ -75,7 +77,7 @@ def refusal(**options):
 
 
 def test_every_field_is_in_one_of_the_lists_of_this_file():
-    assert sorted(WHOLE + REAL + TEXT + FLAGS) == sorted(set(NAMES) - {"stop", "dense"})
+    assert sorted(WHOLE + REAL + TEXT + FLAGS) == sorted(set(NAMES) - {"stop", "dense", *FUNCTIONS})
     assert sorted(RANGES) == sorted(WHOLE + REAL)
 
 

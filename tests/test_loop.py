@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from infcop_lite import Config, data, level, models, monitor, prune, run_imp
+from infcop_lite import Config, data, level, models, monitor, prune, run_imp, training
 from infcop_lite.amounts import sap_fraction
 from infcop_lite.flows import collect_activations, gradient_flow, information_flow
 from infcop_lite.masks import (
@@ -322,7 +322,7 @@ def test_sap_never_goes_below_the_final_density():
 
 def rates(monkeypatch, **options):
     """The learning rate of every step of a run with 2 steps an epoch, by (level, is_last)."""
-    seen, original = [], level.train_steps
+    seen, original = [], training.train_batches
 
     def noted(model, optimizer, *rest):
         hook = optimizer.register_step_pre_hook(
@@ -333,7 +333,7 @@ def rates(monkeypatch, **options):
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(level, "train_steps", noted)
+        patch.setattr(training, "train_batches", noted)
         _, _, rows = pruned(batch_size=30, lr=1.0, **options)
     return [round(rate, 3) for rate in seen], rows
 

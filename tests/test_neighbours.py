@@ -8,7 +8,7 @@ import neighbours
 import pytest
 import torch
 
-from infcop_lite import level, records, run_imp
+from infcop_lite import level, records, run_imp, training
 from infcop_lite.config import Config
 from infcop_lite.masks import density, prunable
 from infcop_lite.stopping import FixedEpochs
@@ -44,13 +44,13 @@ def trial(name, config=TINY):
 
 def trained_masks(name, monkeypatch, config=TINY):
     """The masks of every stretch of training, in order, and the trial that they led to."""
-    seen, original = [], level.train_steps
+    seen, original = [], training.train_batches
 
-    def train_steps(model, optimizer, x, y, masks, *rest):
+    def train_batches(model, optimizer, masks, *rest):
         seen.append(masks)
-        return original(model, optimizer, x, y, masks, *rest)
+        return original(model, optimizer, masks, *rest)
 
-    monkeypatch.setattr(level, "train_steps", train_steps)
+    monkeypatch.setattr(training, "train_batches", train_batches)
     return trial(name, config), seen
 
 

@@ -23,6 +23,7 @@ from infcop_lite import (
 from infcop_lite.data import Split
 from infcop_lite.level import Trainer
 from infcop_lite.train import make_optimizer
+from infcop_lite.training import seed_of
 
 mse, cross_entropy = nn.functional.mse_loss, nn.functional.cross_entropy
 
@@ -266,17 +267,17 @@ def test_with_the_same_batches_the_masks_are_those_of_prune(score, rewind):
 
     def epoch(sgd, batches):
         for _ in range(3):
-            batch = next(batches)
+            inputs, targets = next(batches)
             sgd.zero_grad()
-            cross_entropy(network(x[batch]), y[batch]).backward()
+            cross_entropy(network(inputs), targets).backward()
             sgd.step()
             pruner.step()
 
-    epoch(optimiser(), trainer._batches(trainer._generator(0, "warmup")))
+    epoch(optimiser(), trainer.source.batches(seed_of(config, 0, "warmup")))
     pruner.snapshot(probe=trainer.monitor.probe)
     more, sgd = True, optimiser()
     while more:
-        batches = trainer._batches(trainer._generator(pruner.level, "level"))
+        batches = trainer.source.batches(seed_of(config, pruner.level, "level"))
         for n in (1, 2):
             epoch(sgd, batches)
             is_over = pruner.check(n)

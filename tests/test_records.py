@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from infcop_lite import records
+from infcop_lite.rows import Row, from_csv, parse, to_csv
 
 CONFIG = {"data": "digits", "seed": 0, "epsilon": 0.1, "subset": None, "absolute": False}
 FLOATS = [
@@ -53,6 +54,25 @@ def test_rows_come_back_as_they_were(tmp_path):
     table, _ = records.read(saved(tmp_path))
     assert table.to_dict("records") == ROWS
     assert list(table) == list(ROWS[0])
+
+
+def test_rows_that_lack_a_column_and_rows_that_have_it_go_into_one_table():
+    """A run that was killed under an earlier release goes on under this one."""
+    text = to_csv(
+        [{"level": "0"}, {"level": 1, "metrics": {"f1": 1 / 3}}, {"level": 2, "metrics": {}}]
+    )
+    found = from_csv(text)
+    assert [row["metrics"] for row in found] == ["", json.dumps({"f1": 1 / 3}), ""]
+    assert to_csv(found) == text
+
+
+def test_numbers_of_ones_own_come_back_as_they_were():
+    row = dict.fromkeys(Row.__annotations__, "1") | {"stopped": "True"}
+    for metrics in ({}, {"f1": 1 / 3, "auc": 5e-324}):
+        (text,) = from_csv(to_csv([row | {"metrics": metrics}]))
+        assert parse(text).metrics == metrics
+    del row["metrics"]
+    assert parse(row).metrics == {}
 
 
 def test_floats_come_back_to_the_last_bit(tmp_path):

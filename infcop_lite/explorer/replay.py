@@ -17,11 +17,12 @@ from torch import Tensor
 from ..config import Config
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
 from ..level import Trainer
-from ..loop import State, run
+from ..loop import run
 from ..masks import Masks, density
 from ..monitor import Measured
 from ..rows import Row
 from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient, stop_rule
+from ..tree import State
 
 CELLS = 64  # at most so many on a side of a mask's picture
 GREY = "#7a7a7a"  # seen on white and on black
@@ -134,8 +135,7 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
         yardstick: of that config.
     """
     states, checks = list[State](), list[tuple[Row, Measured]]()
-    for _ in run(config, keep=states.append, look=lambda *seen: checks.append(seen)):
-        pass
+    list(run(config, keep=states.append, look=lambda *seen: checks.append(seen)))
     levels = []
     by_level = groupby(checks, key=lambda seen: seen[0].level)
     for (now, after), (_, group) in zip(pairwise(states), by_level, strict=True):

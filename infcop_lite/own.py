@@ -1,0 +1,117 @@
+"""Functions of one's own among the settings, what they make void, and names that are no setting."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+#: Settings that take only a function.
+FUNCTIONS = ("loss", "evaluate", "scheduler")
+#: Settings that take a name or something of one's own -> what that is.
+OBJECTS = {
+    "stop": "a rule",
+    "score": "a function",
+    "rewind": "a function",
+    "augment": "a function",
+    "optimizer": "a function, as lambda model: torch.optim.AdamW(model.parameters())",
+    "loss": "a function (output, targets) -> mean, as torch.nn.functional.mse_loss",
+    "evaluate": "a function (model) -> {name: number}",
+    "scheduler": "a function (optimizer, num_steps) -> torch LRScheduler",
+}
+#: A function of one's own -> settings that it leaves nothing to.
+VOID = {
+    "loss": ("label_smoothing",),
+    "optimizer": ("lr", "level_lr", "momentum", "weight_decay"),
+    "scheduler": ("schedule", "level_schedule", "last_schedule"),
+}
+#: What people try that is no setting here -> where to turn.
+INSTEAD = {
+    "metric": "give evaluate=, a function (model) -> {name: number}",
+    "metrics": "give evaluate=, a function (model) -> {name: number}",
+    "exclude": "layers that are not pruned are named by dense=",
+    "ignored_layers": "layers that are not pruned are named by dense=",
+    "amp": "train in mixed precision in a loop of your own, with Pruner",
+    "clip_grad_norm": "clip gradients in a loop of your own, with Pruner",
+    "accumulate_grad_batches": "accumulate gradients in a loop of your own, with Pruner",
+    "callbacks": "train in a loop of your own, with Pruner",
+    "sparsity": "give final_density=, which is 1 - sparsity",
+    "target_sparsity": "give final_density=, which is 1 - sparsity",
+    "criterion": "give loss=, a function (output, targets) -> mean",
+    "learning_rate": "the learning rate is lr=",
+}
+
+
+def check_function(name: str, value: Any, names: Sequence[str] = ()) -> bool:
+    """Say whether a setting is a function of one's own, after making sure that it can be called.
+
+    Args:
+        name: of `OBJECTS`.
+        value: of the setting.
+        names: that it may have instead.
+
+    Raises:
+        ValueError: a class, which would make an object instead of an answer, or what is neither
+            such a name nor a function.
+
+    >>> check_function("loss", max), check_function("score", "taylor", ["taylor"])
+    (True, False)
+    """
+    if isinstance(value, type):
+        raise ValueError(f"{name} must be {_wanted(name)}, not the class {value.__name__}")
+    if callable(value):
+        return True
+    if not isinstance(value, str if name not in FUNCTIONS else type(None)):
+        raise ValueError(f"{name} must be {_wanted(name)}, not this {type(value).__name__}")
+    if value is not None and value not in names:
+        choice = f"choose from {', '.join(names)}, or give {OBJECTS[name]}"
+        raise ValueError(f"unknown {name} {value!r}; {choice}")
+    return False
+
+
+def _wanted(name: str) -> str:
+    return OBJECTS[name] if name in FUNCTIONS else f"a name or {OBJECTS[name]}"
+
+
+def check_void(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """See that nothing is set that a function of one's own does not read.
+
+    Args:
+        settings, defaults: name -> value.
+
+    Raises:
+        ValueError: such a setting, in one line.
+
+    >>> check_void({"loss": max, "label_smoothing": 0.1}, {"label_smoothing": 0.0})
+    Traceback (most recent call last):
+    ValueError: label_smoothing is not read where loss is your own function: do it there
+    """
+    for own, names in VOID.items():
+        for name in names if callable(settings.get(own)) else ():
+            if settings[name] != defaults[name]:
+                raise ValueError(
+                    f"{name} is not read where {own} is your own function: do it there"
+                )
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """See that all settings are some, or name the nearest.
+
+    Args:
+        given: names that somebody has set.
+        known: names that there are.
+
+    Raises:
+        TypeError: a name that is no setting, in one line.
+
+    >>> refuse_unknown(["optimiser"], ["optimizer", "lr"])
+    Traceback (most recent call last):
+    TypeError: no setting 'optimiser': did you mean 'optimizer'?
+    """
+    known = list(known)
+    for name in given:
+        if name in known:
+            continue
+        if name in INSTEAD:
+            raise TypeError(f"no setting {name!r}: {INSTEAD[name]}")
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see Config for those there are"
+        raise TypeError(f"no setting {name!r}: {hint}")
