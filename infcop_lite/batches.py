@@ -1,6 +1,7 @@
 """Batches of any shape: a tensor, or a dict or tuple of several; counted, cut, moved, fed in."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -90,6 +91,60 @@ def on(batch: Any, device: torch.device | str) -> Any:
     return _each(batch, lambda tensor: tensor.to(device))
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """Return batches of one structure as one; what belongs to every sample is that of the first.
+
+    Args:
+        parts: at least one; see `num_samples`.
+
+    Raises:
+        ValueError: samples of different shapes.
+
+    >>> joined([(torch.ones(1), None), (torch.zeros(2), None)])
+    (tensor([1., 0., 0.]), None)
+    """
+    first = parts[0]
+    if isinstance(first, Tensor):
+        if len(shapes := {tuple(part.shape[1:]) for part in parts}) > 1:
+            raise ValueError(f"a sample must have one shape, not {sorted(shapes)}")
+        return torch.cat(list(parts)) if first.dim() else first
+    if isinstance(first, Mapping):
+        return {name: joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple | list):
+        whole = [joined(several) for several in zip(*parts, strict=True)]
+        return whole if isinstance(first, list) else tuple(whole)
+    return first
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether all tensors of two batches are equal, bit by bit where they are numbers.
+
+    >>> same((torch.ones(1), 3), (torch.ones(1), 4)), same(torch.ones(1), torch.zeros(1))
+    (True, False)
+    """
+    pairs = list(zip_longest(_tensors(one), _tensors(other)))
+    return all(a is not None and b is not None and _equal(a, b) for a, b in pairs)
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    return (part for part in leaves(batch) if isinstance(part, Tensor))
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def detached(batch: Any) -> Any:
+    """Return a batch without the history of its tensors, which are not copied.
+
+    >>> detached([torch.ones(1, requires_grad=True)])[0].requires_grad
+    False
+    """
+    return _each(batch, torch.Tensor.detach)
+
+
 def moved(batch: Any, device: torch.device) -> Any:
     """Return a copy of a batch on a device, in plain dicts, tuples and lists.
 
@@ -108,6 +163,15 @@ def _each(batch: Any, change: Callable[[Tensor], Any]) -> Any:
         parts = [_each(part, change) for part in batch]
         return parts if isinstance(batch, list) else tuple(parts)
     return batch
+
+
+def filled(batch: Any, tensors: Iterator[Tensor]) -> Any:
+    """Return a batch with other tensors in the places of those that have a row per sample.
+
+    >>> filled({"x": torch.zeros(1), "flag": True}, iter([torch.ones(2)]))
+    {'x': tensor([1., 1.]), 'flag': True}
+    """
+    return _each(batch, lambda tensor: next(tensors) if tensor.dim() else tensor)
 
 
 def shapes(batch: Any) -> Any:

@@ -18,6 +18,7 @@ from .batches import leaves, num_samples, on, shapes
 from .datasets import SOURCES, missing, read
 
 NAMES = tuple(SOURCES)
+CHECKED = 2**20  # numbers looked at together: a look costs more memory than what it looks at
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +86,29 @@ def as_split(
     inputs, targets = split.inputs, split.targets
     for x in (*leaves(inputs), *leaves(targets)):
         if not (isinstance(x, Tensor) and x.layout == torch.strided and x.dim() and not x.is_meta):
-            raise ValueError("inputs and targets must be dense tensors, one row per sample")
+            kind = f"{x.layout} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                "inputs and targets must be dense tensors or arrays, one row per sample, not"
+                f" {kind}; torch.stack makes one of a list"
+            )
     size, paired = num_samples(inputs), num_samples(targets)
     if size == 0 or size != paired:
         raise ValueError(f"{size} inputs and {paired} targets do not make samples")
     if classes and not _are_classes(targets):
+        small = isinstance(targets, Tensor) and not targets.is_floating_point()
+        hint = "convert them, targets.to(torch.int64), or" if small else "for others"
         raise ValueError(
-            "targets must be int64 class indices of shape (sample,), 0 or more; for others give a"
-            " loss= of your own"
+            "targets must be int64 class indices of shape (sample,), 0 or more;"
+            f" {hint} give a loss= of your own"
         )
     for x in leaves(inputs):
         if x.is_floating_point() and x.dtype != dtype:
-            raise ValueError(f"inputs are {x.dtype}, but the weights are {dtype}")
-        if not torch.isfinite(x).all():
+            raise ValueError(
+                f"inputs are {x.dtype}, but the weights are {dtype}; convert one of the two, such"
+                f" as inputs.to({dtype}), or astype for an array"
+            )
+        rows = max(1, CHECKED // max(1, x[0].numel()))
+        if not all(torch.isfinite(several).all() for several in x.split(rows)):
             raise ValueError("inputs hold NaN or infinity")
     return split
 

@@ -1,20 +1,26 @@
-"""Data of your own, whatever brings them: tensors, a DataLoader, a Dataset, batches that are dicts.
+"""Data of your own, whatever brings them: tensors, arrays, a DataLoader, a Dataset, dicts.
 
-They are read once and stay in memory, as everything here does: a run passes over them many times.
-Augmentation is done on the batch, anew at every step.
+They are read once and stay in memory: a run passes over them many times. A `Stream` is not; it is
+iterated anew each epoch. Augmentation of data in memory is done on the batch, at every step.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler
 
+from . import memory
+from .batches import detached, leaves, num_samples, same
 from .data import Split, as_split
+from .pairs import Adapter, as_pair, as_tensors, describe, reason
+from .reading import plan
+from .streams import Stream, own_random
 
-Adapter = Callable[[Any], tuple[Tensor, Tensor]]
-BATCH_SIZE = 250
+__all__ = ["Adapter", "Stream", "flip_shift", "in_memory"]
+
 SHIFT = 2  # pixels
 
 
@@ -23,42 +29,57 @@ def in_memory(
     adapter: Adapter | None = None,
     dtype: torch.dtype = torch.float32,
     classes: bool = True,
+    batch_size: int | None = None,
 ) -> Split:
     """Return data of any of the usual kinds as a split in memory, after checking them.
 
     Args:
-        part: a split, a pair (inputs, targets) of tensors, a DataLoader, or a map-style Dataset,
-            whose samples torch then collates. A loader that shuffles is read in the order of its
-            data set, so that equal data give equal runs.
+        part: a split, a pair (inputs, targets) of tensors, numpy arrays, tables of pandas or lists
+            of numbers, a DataLoader, or a map-style Dataset, whose samples torch then collates. A
+            loader that shuffles is read in the order of its data set, and what is drawn at random
+            is drawn alike at every call, so that equal data give equal runs.
         adapter: called with each batch, returns its (inputs, targets); for batches that are no
             such pair, like the dicts of Hugging Face:
             ``lambda batch: (batch["pixel_values"], batch["labels"])``.
         dtype: of the network's weights; inputs that are floating-point must have it too.
         classes: whether targets must be classes, as for cross-entropy.
+        batch_size: that of the run, if the loader's is to be held against it.
 
     Raises:
         ValueError: another kind of data, batches that are no pairs of tensors or differ in shape,
-            an adapter that fails, or as for `data.as_split`.
+            an adapter that fails, more data than memory holds, a loader without end, or as for
+            `data.as_split`.
 
     Note:
-        Random augmentation is frozen: every epoch sees what it made of a sample when it was read.
-        ``Config(augment=...)`` changes each batch anew.
+        A loader is more than its samples. What a single reading loses is said in one warning:
+        random augmentation, noticed where samples read twice differ; a sampler that draws other
+        samples each time; ``drop_last``; another batch size. A `Stream` keeps them all.
 
     >>> samples = [{"x": torch.ones(2), "y": 0}, {"x": torch.zeros(2), "y": 1}]
     >>> in_memory(samples, lambda batch: (batch["x"], batch["y"])).targets
     tensor([0, 1])
     """
-    is_pair = isinstance(part, tuple) or (
-        isinstance(part, list) and all(isinstance(x, Tensor) for x in part)
-    )
-    if isinstance(part, Split) or is_pair:
+    if isinstance(part, Split):
         return as_split(part, dtype, classes)
-    with torch.random.fork_rng():  # a loader draws a seed for its workers, even without any
-        pairs = [_pair(batch, adapter) for batch in _batches(part)]
-    if not pairs:
-        raise ValueError(f"the {type(part).__name__} gives no batches")
-    inputs, targets = zip(*pairs, strict=True)
-    return as_split((_join(inputs, "inputs"), _join(targets, "targets")), dtype, classes)
+    if isinstance(part, tuple) or (
+        isinstance(part, list) and all(isinstance(x, Tensor | np.ndarray) for x in part)
+    ):
+        return as_split(tuple(map(as_tensors, part)), dtype, classes)
+    if isinstance(part, Stream):
+        raise ValueError("a Stream is for training; what is measured on is kept: give its loader")
+    with own_random(part):  # a loader draws a seed for its workers, even without any
+        reading = plan(part, batch_size)
+        pairs = (_tensors(batch, adapter) for batch in _batches(reading.batches))
+        split = as_split(memory.read(pairs, reading.num_samples), dtype, classes)
+        first, *again = (as_pair(batch, adapter) for batch in _batches(reading.twice))
+    lost = [] if all(same(first, other) for other in again) else ["a sample read twice differs"]
+    if lost := [*lost, *reading.lost]:
+        warnings.warn(
+            f"a {type(part).__name__} is read once and kept: {'; '.join(lost)}. To iterate it anew"
+            " each epoch give loaders.Stream(loader); augment= changes every batch",
+            stacklevel=2,
+        )
+    return split
 
 
 def flip_shift(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,69 +118,19 @@ def flip_shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[tuple(i.to(images.device) for i in index)]
 
 
-def _batches(part: Any) -> Iterable[Any]:
-    if not isinstance(part, DataLoader):
-        has_samples = hasattr(part, "__getitem__") and hasattr(part, "__len__")
-        if not has_samples or isinstance(part, Mapping):
-            raise ValueError(
-                "data must be (inputs, targets), a DataLoader or a map-style Dataset,"
-                f" not {_describe(part)}"
-            )
-        part = DataLoader(part, batch_size=BATCH_SIZE) if len(part) else ()
-    elif part.batch_size and (order := _unshuffled(part)) is not None:
-        # another order at every reading would make another run of the same data
-        part = DataLoader(
-            part.dataset,
-            part.batch_size,
-            sampler=order,
-            num_workers=part.num_workers,
-            collate_fn=part.collate_fn,
-        )
+def _batches(batches: Iterable[Any]) -> Iterator[Any]:
     try:
-        yield from part
+        yield from batches
     except (TypeError, RuntimeError, KeyError) as error:  # samples that torch cannot put together
-        raise ValueError(f"the samples do not make batches: {_reason(error)}") from error
+        raise ValueError(f"the samples do not make batches: {reason(error)}") from error
 
 
-def _unshuffled(part: DataLoader[Any]) -> Sequence[int] | None:
-    sampler = part.sampler
-    if type(sampler) is SubsetRandomSampler:
-        return list(sampler.indices)
-    if type(sampler) is RandomSampler and not sampler.replacement:
-        all_of_it = range(len(sampler.data_source))
-        return all_of_it if sampler.num_samples == len(all_of_it) else None
-    return None
-
-
-def _pair(batch: Any, adapter: Adapter | None) -> tuple[Tensor, Tensor]:
-    try:
-        pair = batch if adapter is None else adapter(batch)
-    except Exception as error:  # somebody else's function
-        raise ValueError(f"the adapter fails on {_describe(batch)}: {_reason(error)}") from error
-    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
-    if not is_pair or not all(isinstance(x, Tensor) and x.dim() for x in pair):
+def _tensors(batch: Any, adapter: Adapter | None) -> tuple[Any, Any]:
+    inputs, targets = pair = as_pair(batch, adapter)
+    if not all(isinstance(x, Tensor) and x.dim() for x in leaves(pair)):
         hint = "; give an adapter that makes one of it" if adapter is None else ""
-        raise ValueError(f"a batch must be (inputs, targets), not {_describe(pair)}{hint}")
-    inputs, targets = pair
-    if len(inputs) != len(targets):
-        raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets do not make a batch")
-    return inputs.detach(), targets.detach()
-
-
-def _join(tensors: tuple[Tensor, ...], what: str) -> Tensor:
-    shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
-    if len(shapes) > 1:
-        raise ValueError(f"the {what} of a sample must have one shape, not {sorted(shapes)}")
-    return torch.cat(tensors)
-
-
-def _describe(batch: Any) -> str:
-    if isinstance(batch, Mapping):
-        return f"a {type(batch).__name__} with the keys {', '.join(map(str, batch))}"
-    if isinstance(batch, tuple | list):
-        return f"a {type(batch).__name__} of {', '.join(type(x).__name__ for x in batch)}"
-    return f"a {type(batch).__name__}"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"a batch must be (inputs, targets), not {describe(pair)}{hint}")
+    size, paired = num_samples(inputs), num_samples(targets)
+    if size != paired:
+        raise ValueError(f"{size} inputs and {paired} targets do not make a batch")
+    return detached(pair)

@@ -331,7 +331,11 @@ def check_fit(
                 output = call(model, take(split.inputs, 0, 2))
         except (RuntimeError, TypeError, AssertionError, LookupError) as error:
             given, reason = shapes(split.inputs), " ".join(str(error).split())
-            raise ValueError(f"the model cannot take inputs of shape {given}: {reason}") from error
+            bytes_ = isinstance(split.inputs, Tensor) and split.inputs.dtype == torch.uint8
+            hint = "; scale images first: inputs.float() / 255" if bytes_ else ""
+            raise ValueError(
+                f"the model cannot take inputs of shape {given}: {reason}{hint}"
+            ) from error
         targets = take(split.targets, 0, 2)
         try:
             loss(output, targets)
