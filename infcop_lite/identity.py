@@ -105,7 +105,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
             raise ValueError(f"{name} is of {tensor.dtype}, which a folder cannot hold") from None
         about = f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad};"
         digest.update(about.encode("utf-8"))
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view("u1").data)  # its bytes, not a copy of them
     return digest.hexdigest()
 
 
@@ -151,4 +151,9 @@ def _print_of(part: Split | Source) -> str:
             "a run in a folder needs train data that it can tell from others: give the stream a"
             " key=, a text that changes when what it yields does"
         )
-    return f"key {key}"
+    if callable(repeats := getattr(part, "repeats", None)) and not repeats():
+        raise ValueError(
+            "a run in a folder needs a stream that draws alike when seeded alike; this one has"
+            " random numbers of its own, or workers that live on (persistent_workers=True)"
+        )
+    return f"key {key}, {part.steps_per_epoch} steps per epoch"

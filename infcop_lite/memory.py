@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import torch
+import torch  # noqa: F401 - the examples need it
 from torch import Tensor
 
 from .batches import filled, named, num_samples
@@ -96,13 +96,12 @@ def _check_samples(samples: Tensors, room: Tensors) -> None:
         both = [", ".join(each) for each in (room, samples)]
         raise ValueError(f"all batches must have the same parts, not {both[0]} and {both[1]}")
     for name, x in samples.items():
-        shapes, types = {x.shape[1:], room[name].shape[1:]}, {x.dtype, room[name].dtype}
-        if len(shapes) > 1:
-            found = sorted(map(tuple, shapes))
+        held = room[name]
+        if x.shape[1:] != held.shape[1:]:
+            found = sorted(tuple(y.shape[1:]) for y in (x, held))
             raise ValueError(f"the {name} of a sample must have one shape, not {found}")
-        if len(types) > 1:
-            found = sorted(map(str, types))
-            raise ValueError(f"the {name} must have one type, not {' and '.join(found)}")
+        if x.dtype != held.dtype:
+            raise ValueError(f"the {name} must have one type, not {held.dtype} and {x.dtype}")
 
 
 def _larger(held: Tensor, num: int) -> Tensor:

@@ -22,7 +22,7 @@ from .feeding import Source
 from .identity import identity_of_own
 from .layers import copied
 from .level import Start, Trainer
-from .loaders import Adapter, in_memory
+from .loaders import Adapter, Stream, in_memory
 from .loop import run
 from .masks import Masks, check_masks, density, found, prunable
 from .monitor import check_fit
@@ -130,8 +130,9 @@ def prune(
             warm-up starts. Of ``warmup_epochs=0`` they are also what levels are rewound to.
         train: (inputs, targets): (sample, ...) and (sample,) int64; or a DataLoader or a map-style
             Dataset of such pairs, read once into memory: see `loaders.in_memory`; or a
-            `feeding.Source`, which is asked for batches anew in every level. Inputs of several
-            tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
+            `loaders.Stream` of a loader, iterated anew each epoch, which keeps random
+            augmentation, samplers, ``drop_last`` and batch size; or any `feeding.Source`. Inputs of
+            several tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
             whatever that takes.
         validation: likewise, in memory; all that stop rules may read besides the training data.
         test: likewise, for reporting only.
@@ -203,11 +204,16 @@ def prune(
     check_plan(model, chosen)
 
     def read(name: str, part: Any) -> data.Split:
+        size = chosen.batch_size if name == "train" and "batch_size" not in config else None
         try:
-            return in_memory(part, adapter, dtype, chosen.loss is None)
+            return in_memory(part, adapter, dtype, chosen.loss is None, size)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
+    if isinstance(train, Stream):
+        if "batch_size" in config:
+            raise ValueError("the batches of a Stream are its loader's: leave batch_size out")
+        train = train.adapted(adapter)
     feed = train if isinstance(train, Source) else read("train", train)
     held_back = read("validation", validation)
     held_out = None if test is None else read("test", test)

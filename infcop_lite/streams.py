@@ -96,6 +96,16 @@ class Stream:
     def __repr__(self) -> str:
         return f"Stream(key={self.key!r}, steps_per_epoch={self.steps_per_epoch})"
 
+    def adapted(self, adapter: Adapter | None) -> "Stream":
+        """Return the same stream with an adapter; without one, this stream.
+
+        >>> Stream([{"x": 1}]).adapted(None).adapter is None
+        True
+        """
+        if adapter is None:
+            return self
+        return Stream(self.loader, self.steps_per_epoch, self.key, adapter)
+
     def batches(self, seed: int, skip: int = 0) -> Iterator[tuple[Any, Any]]:
         """Yield (inputs, targets) without end; equal arguments give equal batches.
 

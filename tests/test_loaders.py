@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from torch.utils.data import (
 )
 
 from infcop_lite import loaders, memory
+from infcop_lite.identity import fingerprint
 from infcop_lite.pruning import prune
 
 
@@ -330,6 +332,17 @@ def test_a_pair_of_tensors_is_checked_without_a_copy():
     inputs[-1, -1] = torch.nan
     with pytest.raises(ValueError, match="inputs hold NaN"):
         loaders.in_memory((inputs, targets))
+
+
+def test_what_stands_for_data_in_a_folder_is_taken_without_a_copy():
+    inputs = torch.zeros(1000, 1000)
+    tracemalloc.start()
+    expected = fingerprint({"inputs": inputs})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * inputs.nbytes
+    inputs[-1, -1] = 1.0
+    assert fingerprint({"inputs": inputs}) != expected
 
 
 @pytest.mark.parametrize(("part", "complaint"), [(Known(), "1,000 samples"), (Unknown(), "or mor")])

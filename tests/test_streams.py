@@ -1,11 +1,13 @@
 """A loader that is iterated anew each epoch: the same bits from one seed, whoever draws."""
 
 import itertools
+import math
 import random
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -13,11 +15,13 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     RandomSampler,
+    TensorDataset,
     WeightedRandomSampler,
 )
 
 from infcop_lite.batches import same
 from infcop_lite.loaders import Stream
+from infcop_lite.pruning import prune
 
 
 class Augmented(Dataset):
@@ -261,7 +265,7 @@ class Hidden(Augmented):
     own = np.random.default_rng(0)
 
     def __getitem__(self, index):
-        return torch.tensor(self.own.random(3)), index % 2
+        return torch.tensor(self.own.random(4, "float32")), index % 2
 
 
 def test_random_numbers_that_nobody_can_seed_are_found_out():
@@ -269,3 +273,109 @@ def test_random_numbers_that_nobody_can_seed_are_found_out():
     assert not Stream(DataLoader(Hidden(), 3)).repeats()
     living_on = DataLoader(Augmented(), 3, num_workers=1, persistent_workers=True)
     assert not Stream(living_on).repeats()
+
+
+# --- in one call --------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL inside one process: nothing may catch it."""
+
+
+class Mortal(Augmented):
+    """Dies at its n-th reading."""
+
+    def __init__(self, left=math.inf):
+        super().__init__(40)
+        self.left = left
+
+    def __getitem__(self, index):
+        if self.calls >= self.left:
+            raise Killed
+        return super().__getitem__(index)
+
+
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+
+
+def pruned(stream, folder=None, **options):
+    held_back = torch.rand(20, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    settings = {"levels": 2, "fraction": 0.5, "epochs": 2, "warmup_epochs": 1, "device": "cpu"}
+    settings |= {"stop": "information", "probe_size": 16} | options
+    return prune(net(), stream, held_back, held_back, folder=folder, **settings)
+
+
+def assert_same(found, expected):
+    for name, weight in expected.model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[name], weight)
+    seconds = {name for name in vars(expected.rows[0]) if name.endswith("_s")}
+    rows = [
+        [{k: v for k, v in vars(row).items() if k not in seconds} for row in run.rows]
+        for run in (found, expected)
+    ]
+    assert str(rows[0]) == str(rows[1])
+
+
+KINDS = {
+    "augmented": lambda data: DataLoader(data, 8),
+    "shuffled": lambda data: DataLoader(data, 8, shuffle=True, drop_last=True),
+    "weighted": lambda data: DataLoader(
+        data, 8, sampler=WeightedRandomSampler([1.0, 9.0] * 20, 40)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_on_a_stream_killed_in_a_folder_goes_on_and_ends_with_the_same_bits(kind, tmp_path):
+    def stream(left=math.inf):
+        return Stream(KINDS[kind](Mortal(left)), key="v1")
+
+    expected = pruned(stream())
+    assert expected.rows[-1].density == pytest.approx(0.25, abs=0.02)
+    for left in (100, 170):  # in the warm-up and after it
+        with pytest.raises(Killed):
+            pruned(stream(left), tmp_path)
+    assert_same(pruned(stream(), tmp_path), expected)
+
+
+def test_every_epoch_of_a_run_reads_anew():
+    data = Augmented(40)
+    pruned(Stream(DataLoader(data, 8)), stop="budget")
+    assert data.calls == 16 + 40 * (1 + 3 * 2)  # two batches are the probe
+
+
+def test_a_stream_in_a_folder_needs_a_key_of_its_own(tmp_path):
+    loader = DataLoader(Augmented(40), 8)
+    with pytest.raises(ValueError, match="give the stream a key="):
+        pruned(Stream(loader), tmp_path)
+    pruned(Stream(loader, key="v1"), tmp_path, levels=0, epochs=0)
+    for other in (Stream(loader, key="v2"), Stream(loader, 3, key="v1")):
+        with pytest.raises(ValueError, match="differs in train data"):
+            pruned(other, tmp_path, levels=0, epochs=0)
+
+
+def test_a_stream_that_cannot_be_repeated_is_refused_in_a_folder_and_runs_without(tmp_path):
+    data = Hidden(40)
+    with pytest.raises(ValueError, match="a stream that draws alike when seeded alike"):
+        pruned(Stream(DataLoader(data, 8), key="v1"), tmp_path)
+    assert pruned(Stream(DataLoader(data, 8), key="v1"), levels=1, epochs=1).rows
+
+
+def test_a_stream_keeps_its_batch_size_and_takes_the_adapter():
+    loader = DataLoader([{"x": torch.rand(4), "y": i % 2} for i in range(20)], 8)
+    held_back = [{"x": torch.rand(4), "y": i % 2} for i in range(20)]
+    options = {"levels": 1, "epochs": 1, "device": "cpu", "adapter": lambda b: (b["x"], b["y"])}
+    assert prune(net(), Stream(loader), held_back, **options).rows
+    with pytest.raises(ValueError, match="are its loader's: leave batch_size out"):
+        prune(net(), Stream(loader), held_back, batch_size=4, **options)
+
+
+def test_another_batch_size_than_the_loaders_is_said_unless_it_was_asked_for():
+    data = TensorDataset(torch.rand(20, 4), torch.arange(20) % 2)
+    options = {"levels": 0, "epochs": 0, "warmup_epochs": 0, "device": "cpu"}
+    with pytest.warns(UserWarning, match="batch_size=128, not of the loader's 8"):
+        prune(net(), DataLoader(data, 8), DataLoader(data, 5), **options)
+    prune(net(), DataLoader(data, 8), DataLoader(data, 5), batch_size=10, **options)
