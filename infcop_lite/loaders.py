@@ -75,8 +75,8 @@ def in_memory(
     lost = [] if all(same(first, other) for other in again) else ["a sample read twice differs"]
     if lost := [*lost, *reading.lost]:
         warnings.warn(
-            f"a {type(part).__name__} is read once and kept: {'; '.join(lost)}. To iterate it anew"
-            " each epoch give loaders.Stream(loader); augment= changes every batch",
+            f"a {type(part).__name__} is read once and kept: {'; '.join(lost)}. To train on, give"
+            " loaders.Stream(loader), iterated anew each epoch; augment= changes every batch",
             stacklevel=2,
         )
     return split

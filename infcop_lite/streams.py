@@ -261,8 +261,6 @@ def _generators(loader: Any) -> list[Generator]:
 
 def _exact_length(loader: Any) -> int:
     """Return how many batches an iteration gives if that is certain, else 0."""
-    if isinstance(loader, list | tuple):
-        return len(loader)
     counted = type(loader) is DataLoader and not isinstance(loader.dataset, IterableDataset)
     if not counted or type(loader.sampler) not in COUNTED:
         return 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from infcop_lite.batches import call, moved, num_samples, take
+from infcop_lite.batches import call, joined, moved, num_samples, same, take
 from infcop_lite.flows import collect_activations, gradient_flow, information_flow
 
 NESTED = {"ids": torch.arange(12).reshape(6, 2), "more": (torch.arange(6), None, 0.5, "word")}
@@ -25,6 +25,28 @@ def test_samples_are_taken_from_all_tensors_and_the_rest_stays():
     assert part["ids"].tolist() == [[4, 5], [6, 7]]
     assert part["more"][0].tolist() == [2, 3]
     assert part["more"][1:] == (None, 0.5, "word")
+
+
+def test_batches_are_joined_as_they_were_cut():
+    both = joined([take(NESTED, 0, 2), take(NESTED, 2, 6)])
+    assert same(both, NESTED)
+    assert both["more"][1:] == (None, 0.5, "word")
+    with pytest.raises(ValueError, match=r"one shape, not \[\(1,\), \(2,\)\]"):
+        joined([torch.zeros(3, 2), torch.zeros(3, 1)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"x": torch.ones(1, 2)},
+        {"x": torch.ones(2).long()},
+        {"x": torch.tensor([1.0, torch.nan])},
+    ],
+)
+def test_batches_are_the_same_if_all_their_tensors_are(other):
+    assert same(other, other)
+    assert not same({"x": torch.ones(2)}, other)
 
 
 def test_a_moved_batch_is_plain():

@@ -15,6 +15,7 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     RandomSampler,
+    Sampler,
     TensorDataset,
     WeightedRandomSampler,
 )
@@ -65,6 +66,16 @@ def epoch_of(num, batches):
     return list(itertools.chain(*samples_of(num, batches)))
 
 
+class Boasting(Sampler):
+    """Gives fewer samples than it says."""
+
+    def __len__(self):
+        return 10
+
+    def __iter__(self):
+        return iter(range(7))
+
+
 WEIGHTED = WeightedRandomSampler([1.0, 9.0] * 5, 10)
 LOADERS = {
     "in order": lambda: Stream(DataLoader(Augmented(), 3)),
@@ -76,6 +87,7 @@ LOADERS = {
     "drawn with replacement by a generator": lambda: Stream(
         DataLoader(Augmented(), 3, sampler=RandomSampler(range(10), True, 70, torch.Generator()))
     ),
+    "fewer than they say": lambda: Stream(DataLoader(Augmented(), 3, sampler=Boasting())),
     "a batch sampler": lambda: Stream(
         DataLoader(
             Augmented(), batch_sampler=BatchSampler(RandomSampler(range(10)), 4, drop_last=True)
@@ -339,6 +351,15 @@ def test_a_run_on_a_stream_killed_in_a_folder_goes_on_and_ends_with_the_same_bit
         with pytest.raises(Killed):
             pruned(stream(left), tmp_path)
     assert_same(pruned(stream(), tmp_path), expected)
+
+
+def test_an_augmented_loader_that_was_read_once_is_the_same_run_when_called_again(tmp_path):
+    found = []
+    for noise in range(2):
+        torch.manual_seed(noise), random.seed(noise)  # whoever has drawn before
+        with pytest.warns(UserWarning, match="a sample read twice differs"):
+            found.append(pruned(DataLoader(Augmented(40), 8), tmp_path, batch_size=8))
+    assert_same(*found)
 
 
 def test_every_epoch_of_a_run_reads_anew():
