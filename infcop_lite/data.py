@@ -87,16 +87,16 @@ def as_split(
     for x in (*leaves(inputs), *leaves(targets)):
         if not (isinstance(x, Tensor) and x.layout == torch.strided and x.dim() and not x.is_meta):
             kind = f"{x.layout} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(
-                "inputs and targets must be dense tensors or arrays, one row per sample, not"
-                f" {kind}; torch.stack makes one of a list"
-            )
+            rows = "dense tensors or arrays, one row per sample"
+            raise ValueError(f"inputs and targets must be {rows}, not {kind}")
     size, paired = num_samples(inputs), num_samples(targets)
     if size == 0 or size != paired:
-        raise ValueError(f"{size} inputs and {paired} targets do not make samples")
+        apart = isinstance(inputs, list) and len(inputs) == paired
+        hint = "; torch.stack(inputs) makes one tensor of a list" if apart else ""
+        raise ValueError(f"{size} inputs and {paired} targets do not make samples{hint}")
     if classes and not _are_classes(targets):
-        small = isinstance(targets, Tensor) and not targets.is_floating_point()
-        hint = "convert them, targets.to(torch.int64), or" if small else "for others"
+        other = isinstance(targets, Tensor) and targets.dtype not in (torch.int64, torch.float32)
+        hint = "convert them, targets.to(torch.int64), or" if other else "for others"
         raise ValueError(
             "targets must be int64 class indices of shape (sample,), 0 or more;"
             f" {hint} give a loss= of your own"

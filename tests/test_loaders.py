@@ -360,6 +360,32 @@ def test_what_an_adapter_leaves_out_or_adds_is_no_obstacle():
     assert len(twice) == 80
 
 
+class Several(Dataset):
+    """Inputs of two tensors, targets of any kind."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return {"x": torch.full((3,), float(index)), "more": (torch.ones(2),)}, torch.ones(5)
+
+
+@pytest.mark.parametrize("part", [Several(), DataLoader(Several(), 7, shuffle=True)])
+def test_inputs_of_several_tensors_are_read_together(part):
+    split = loaders.in_memory(part, classes=False)
+    assert split.inputs["x"][:, 2].tolist() == list(range(40))
+    assert split.inputs["more"][0].shape == (40, 2)
+    assert split.targets.shape == (40, 5)
+
+
+def test_batches_of_other_parts_are_refused():
+    parts = [({"x": torch.ones(2, 3)}, halves(2)), ({"y": torch.ones(2, 3)}, halves(2))]
+    with pytest.raises(
+        ValueError, match=r"the same parts, not inputs\.x, targets and inputs\.y, ta"
+    ):
+        loaders.in_memory(DataLoader(parts, batch_size=None))
+
+
 def test_batches_of_other_types_are_refused_and_not_rounded():
     parts = [(torch.ones(2, 3), halves(2)), (torch.full((2, 3), 2), halves(2))]
     with pytest.raises(
@@ -398,9 +424,9 @@ def test_arrays_are_as_good_as_tensors(name):
 
 HELPED = {
     "float64": ((X.astype("float64"), Y), r"convert one of the two, such as inputs.to\(torch.fl"),
-    "small labels": ((X, Y.astype("uint8")), r"convert torch.uint8: targets.to\(torch.int64\)"),
+    "small labels": ((X, Y.astype("uint8")), r"convert them, targets.to\(torch.int64\), or"),
     "words": ((np.array([["a"], ["b"]]), Y[:2]), "an array of <U1 is no tensor; turn it into num"),
-    "a list of tensors": (([torch.ones(3)] * 4, Y), "not list; torch.stack makes one of a list"),
+    "a list of tensors": (([torch.ones(3)] * 4, Y), r"do not make samples; torch.stack\(inp"),
     "a table": (pd.DataFrame(X), r"data must be \(inputs, targets\).* not a DataFrame"),
 }
 

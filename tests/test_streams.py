@@ -385,6 +385,24 @@ def test_a_stream_that_cannot_be_repeated_is_refused_in_a_folder_and_runs_withou
     assert pruned(Stream(DataLoader(data, 8), key="v1"), levels=1, epochs=1).rows
 
 
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 6), nn.Linear(6, 1)
+
+    def forward(self, x, shift):
+        return self.head(self.first(x).relu() + shift)
+
+
+def test_a_stream_feeds_a_network_of_several_inputs_with_a_loss_of_its_own():
+    x, shift = torch.rand(20, 4), torch.rand(20, 6)
+    samples = [({"shift": b, "x": a}, a[:1]) for a, b in zip(x, shift, strict=True)]
+    options = {"loss": nn.functional.mse_loss, "levels": 1, "fraction": 0.5, "epochs": 2}
+    found = prune(Two(), Stream(DataLoader(samples, 8, shuffle=True)), samples, **options)
+    assert found.rows[-1].density == pytest.approx(0.5)
+    assert math.isfinite(found.rows[-1].train_loss)
+
+
 def test_a_stream_keeps_its_batch_size_and_takes_the_adapter():
     loader = DataLoader([{"x": torch.rand(4), "y": i % 2} for i in range(20)], 8)
     held_back = [{"x": torch.rand(4), "y": i % 2} for i in range(20)]
