@@ -273,12 +273,13 @@ IDS = torch.randint(0, 20, (24, 6), generator=torch.Generator().manual_seed(0))
 BATCH = {"input_ids": IDS, "labels": (IDS[:, 0] > 9).long()}
 DATA = [{name: value[i] for name, value in BATCH.items()} for i in range(24)]
 SMALL = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+SMALL |= {"intermediate_size": 16, "max_position_embeddings": 8}
 
 
 def bert(kind=transformers.BertForSequenceClassification):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return kind(transformers.BertConfig(intermediate_size=16, **SMALL))
+        return kind(transformers.BertConfig(**SMALL))
 
 
 class Held(transformers.TrainerCallback):
