@@ -74,6 +74,13 @@ def test_a_chapter_that_reads_results_fetches_them_and_others_do_not():
     assert "git clone" not in install("evidence = 1", "x = evidence + 1")
 
 
+def test_a_chapter_installs_the_extras_that_it_imports_and_others_do_not():
+    both = install("import lightning.pytorch as pl", "x = 1\nfrom transformers import Trainer")
+    assert '"infcop-lite[lightning,transformers] @ git+' in both
+    assert '"infcop-lite[transformers] @ git+' in install("import transformers")
+    assert '"infcop-lite @ git+' in install("lightning = 1", "print('from transformers')")
+
+
 def test_an_install_cell_pins_nothing():
     words = re.findall(r"pip install (.*)", install(RESULTS))
     assert words == [f'-q "infcop-lite @ git+https://github.com/{SLUG}"']

@@ -18,15 +18,18 @@ from pathlib import Path
 
 import alone
 from build import ROOT, notebooks
+from install_cell import EXTRAS
 
 WORK = ROOT / "book" / "_build" / "colab"
 ENVIRONMENTS = ("oldest", "newest")
 
 
 def packages(which: str, root: Path = ROOT) -> list[str]:
-    """What the service brings: our dependencies, the lowest versions or new ones, and a kernel."""
+    """What there is before a notebook runs: dependencies, old or new, extras, and a kernel."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    ranges = [*project["dependencies"], *project["optional-dependencies"]["widgets"]]
+    extras = project["optional-dependencies"]
+    ranges = [*project["dependencies"], *extras["widgets"]]
+    ranges += [line for name in EXTRAS for line in extras.get(name, [])]
     return [*(r.replace(">=", "==") if which == "oldest" else r for r in ranges), "ipykernel"]
 
 

@@ -4,11 +4,13 @@ import re
 
 import nbformat
 
+#: Extras of the library that are named after what a notebook imports for them.
+EXTRAS = ("lightning", "transformers")
 INSTALL = """\
 from importlib.util import find_spec
 
 if find_spec("infcop_lite") is None:
-    %pip install -q "infcop-lite @ git+https://github.com/{slug}"
+    %pip install -q "infcop-lite{extras} @ git+https://github.com/{slug}"
 """
 FETCH_RESULTS = """
 from infcop_lite import evidence
@@ -25,7 +27,14 @@ def reads_results(notebook: nbformat.NotebookNode) -> bool:
     return bool(re.search(r"\bevidence\.(read|tables|results_folder)\b", source))
 
 
+def extras(notebook: nbformat.NotebookNode) -> str:
+    """Extras of the library that a notebook imports, in brackets as pip takes them; or nothing."""
+    source = "\n".join(cell.source for cell in notebook.cells[2:] if cell.cell_type == "code")
+    found = [name for name in EXTRAS if re.search(rf"(?m)^\s*(import|from) {name}\b", source)]
+    return f"[{','.join(found)}]" if found else ""
+
+
 def install_cell(notebook: nbformat.NotebookNode, slug: str) -> str:
-    """What the second cell of a notebook has to be; one that reads results fetches them too."""
+    """What the second cell has to be: with the extras, and the results, that a notebook needs."""
     text = INSTALL + (FETCH_RESULTS if reads_results(notebook) else "")
-    return text.format(slug=slug).rstrip("\n")
+    return text.format(slug=slug, extras=extras(notebook)).rstrip("\n")
