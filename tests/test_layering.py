@@ -139,6 +139,8 @@ MAY_IMPORT = {
     "evidence": {"collecting", "labels", "results"},
     "tracing": set(),
     "cost": {"layers"},
+    "coupling": {"amounts", "batches", "masks"},
+    "units": {"batches", "coupling", "level", "masks", "pruning"},
     "compacting": {"_moved", "layers", "masks", "tracing"},
     "handover": {"flows", "layers", "masks", "records"},
     "pool": set(),
