@@ -5,42 +5,29 @@ no effect. Both can go. Weights that are scattered among living units cannot: de
 by their zeros all the same.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from . import _moved
 from .layers import copied
+from .linking import (
+    NORMS,
+    Link,
+    Units,
+    is_flat,
+    layers_of,
+    link_from,
+    modules_of,
+    num_units,
+    why_left,
+)
 from .masks import Masks, apply_masks, check_masks
-from .tracing import is_altered, trace
-
-# What acts on every number by itself in eval mode; anything else is asked about, or left alone.
-_MODULES = "ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Tanh Sigmoid Hardtanh"
-_MODULES += " Hardswish Hardsigmoid Identity Dropout Dropout1d Dropout2d AlphaDropout"
-_UNITWISE = {getattr(nn, name) for name in _MODULES.split()}
-_UNITWISE |= {getattr(functional, name) for name in "relu leaky_relu elu gelu silu".split()}
-_UNITWISE |= {torch.relu, torch.tanh, torch.sigmoid, "relu", "tanh", "sigmoid"}
-_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d}
-_LAYERS = {nn.Linear, nn.Conv2d, *_NORMS}
+from .tracing import trace
 
 __getattr__ = _moved.lookup("compacting", _moved.NAMES["compacting"])
-
-Step = Callable[[Tensor], Tensor]
-Nodes = dict[Any, Any]
-
-
-class _Link(NamedTuple):
-    """A layer, what happens to each of its units alone, and the only layer that reads them."""
-
-    producer: Any
-    steps: list[Step]
-    consumer: Any
 
 
 def compact(model: nn.Module, masks: Masks) -> nn.Module:
@@ -56,7 +43,7 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     This reaches plain chains of Linear and Conv2d with batch norm, activations, pooling, dropout
     and flattening between them, also those inside the blocks of a residual network. A layer that
     is read twice (the skip), called twice, grouped, hooked or tied, or followed by anything
-    else, keeps its units.
+    else, keeps its units; its line of ``report`` says why. Whole units through skips: see `units`.
 
     Args:
         model: any module that torch.fx can trace, with finite weights. Its inputs are batches,
@@ -65,7 +52,8 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
 
     Returns:
         A module in eval mode with the layers' names of the model, a torch.fx.GraphModule whose
-        ``code`` shows what it runs. Outputs agree up to round-off.
+        ``code`` shows what it runs, and whose ``report`` says layer -> (units before, units after,
+        why). Outputs agree up to round-off. `storing.save` keeps it.
 
     Raises:
         ValueError: masks that do not fit, a surviving weight that is NaN or infinite, or a model
@@ -78,8 +66,9 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = {"0.weight": torch.ones(3, 2).bool(), "2.weight": torch.ones(1, 3).bool()}
     >>> masks["0.weight"][1] = False
-    >>> compact(model, masks).get_submodule("0")
-    Linear(in_features=2, out_features=2, bias=True)
+    >>> small = compact(model, masks)
+    >>> small.get_submodule("0"), tuple(small.report["2"])
+    (Linear(in_features=2, out_features=2, bias=True), (1, 1, 'read by the output'))
     """
     check_masks(model, masks)
     twin = copied(model).eval()
@@ -87,52 +76,69 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
     for name, parameter in twin.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ValueError(f"{name} holds weights that are NaN or infinite")
-    traced = trace(twin)
-    _fold_batch_norms(traced)
-    layers, modules = _layers(traced), _modules(traced)
-    found = [_link_from(node, layers, modules) for node in layers]
-    links = [link for link in found if link is not None]
+    traced = folded(twin)
+    layers, modules = layers_of(traced), modules_of(traced)
+    units = {node: layer for node, layer in layers.items() if type(layer) not in NORMS}
+    found = {node.target: link_from(node, layers, modules) for node in units}
+    links = [link for link in found.values() if isinstance(link, Link)]
     size, before = _size(links), -1
     while size != before:
         for link in reversed(links):
             _shrink(link)
         size, before = _size(links), size
     traced.recompile()
+    report = _report(model, traced, found)
+    # copies of a graph module keep what stands there, and nothing else
+    traced.meta["_user_preserved_attributes"] = {"report": report}
+    vars(traced)["report"] = report
     return traced
 
 
-def _modules(traced: fx.GraphModule) -> Nodes:
-    """Return node -> module, for the nodes that call a module as it is on one input."""
-    calls = [n for n in traced.graph.nodes if n.op == "call_module" and len(n.args) == 1]
-    found = {node: traced.get_submodule(node.target) for node in calls if not node.kwargs}
-    return {node: module for node, module in found.items() if not is_altered(module)}
+def folded(model: nn.Module) -> fx.GraphModule:
+    """Return the graph of a network, every batch norm folded into the layer before it.
+
+    Args:
+        model: in eval mode; its layers are the graph's, and are changed.
+
+    Raises:
+        ValueError: as for `tracing.trace`.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).eval()
+    >>> [name for name, _ in folded(net).named_parameters()]
+    ['0.weight', '0.bias']
+    """
+    traced = trace(model)
+    _fold_batch_norms(traced)
+    traced.recompile()
+    return traced
 
 
-def _layers(traced: fx.GraphModule) -> Nodes:
-    """Return node -> layer that may change: called once, its parameters read by nothing else."""
-    nodes = traced.graph.nodes
-    calls = Counter(node.target for node in nodes if node.op == "call_module")
-    reads = Counter(id(attrgetter(node.target)(traced)) for node in nodes if node.op == "get_attr")
-    for owner in traced.modules():
-        reads.update(id(parameter) for parameter in owner.parameters(recurse=False))
-    return {
-        node: module
-        for node, module in _modules(traced).items()
-        if type(module) in _LAYERS and getattr(module, "running_mean", True) is not None
-        if calls[node.target] == 1
-        if all(reads[id(tensor)] == 1 and tensor.numel() for tensor in module.parameters())
-    }
+def _report(
+    model: nn.Module, traced: fx.GraphModule, found: dict[str, Link | str]
+) -> dict[str, Units]:
+    """Return layer -> units before, units after, why."""
+    report = {}
+    left = dict(traced.named_modules())
+    for name, layer in model.named_modules():
+        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):
+            before = num_units(layer)
+            after = num_units(left[name]) if name and name in left else before
+            why = found[name] if name in found else why_left(name, traced)
+            if isinstance(why, Link):
+                why = "all are alive" if after == before else "the others were dead"
+            report[name] = Units(before, after, why)
+    return report
 
 
 def _fold_batch_norms(traced: fx.GraphModule) -> None:
     """Fold every batch norm into the layer right before it, where nothing else reads that layer."""
-    layers, modules = _layers(traced), _modules(traced)
+    layers, modules = layers_of(traced), modules_of(traced)
     for node, norm in layers.items():
         source = node.args[0]
         layer: Any = layers.get(source)
         spatial = (type(layer), type(norm)) == (nn.Conv2d, nn.BatchNorm2d)
         rowwise = (type(layer), type(norm)) == (nn.Linear, nn.BatchNorm1d)
-        if not (spatial or (rowwise and _is_flat(source, modules))) or len(source.users) > 1:
+        if not (spatial or (rowwise and is_flat(source, modules))) or len(source.users) > 1:
             continue
         fused = fuse_conv_bn_eval(layer, norm) if spatial else fuse_linear_bn_eval(layer, norm)
         layer.weight, layer.bias = fused.weight, fused.bias
@@ -141,95 +147,14 @@ def _fold_batch_norms(traced: fx.GraphModule) -> None:
     traced.delete_all_unused_submodules()
 
 
-def _link_from(node: Any, layers: Nodes, modules: Nodes) -> _Link | None:
-    """Follow a layer's units to the layer that reads them; None if anything else does."""
-    producer = layers[node]
-    conv, steps = type(producer) is nn.Conv2d, list[Step]()
-    if type(producer) in _NORMS or (conv and producer.groups > 1):
-        return None
-    num_units, maps = len(producer.weight), conv
-    while True:
-        users = [user for user in node.users if not _is_batch_size(user, node)]
-        if len(users) != 1 or users[0].args[:1] != (node,):
-            return None
-        node, layer = users[0], layers.get(users[0])
-        if type(layer) is nn.Linear:  # behind a convolution: columns in blocks, one a channel
-            blocks = conv and layer.in_features % num_units == 0
-            fits = not maps and (blocks or layer.in_features == num_units)
-            return _Link(producer, steps, layer) if fits else None
-        if type(layer) is nn.Conv2d:
-            fits = maps and layer.groups == 1 and layer.in_channels == num_units
-            return _Link(producer, steps, layer) if fits else None
-        if layer is not None:
-            fits = maps if type(layer) is nn.BatchNorm2d else _is_flat(node, modules)
-            step = layer if fits and layer.num_features == num_units else None
-        elif _flattens(node, modules):
-            step, maps = nn.Flatten(), False
-        elif (step := _unitwise(node, modules)) is None and maps and _pools(node, modules):
-            step = nn.Identity()
-        if step is None:
-            return None
-        steps.append(step)
-
-
-def _unitwise(node: Any, modules: Nodes) -> Step | None:
-    """Return what a node does if it treats every number alike, else None."""
-    if node.op == "call_module":
-        return modules[node] if type(modules.get(node)) in _UNITWISE else None
-    if node.target in _UNITWISE and len(node.all_input_nodes) == 1:
-        function = getattr(Tensor, node.target) if node.op == "call_method" else node.target
-        return lambda value: function(value, *node.args[1:], **node.kwargs)
-    dropout = node.target is functional.dropout and node.kwargs.get("training") is False
-    return nn.Identity() if dropout else None
-
-
-def _pools(node: Any, modules: Nodes) -> bool:
-    """Whether a node pools every channel alone and leaves a constant one as it is."""
-    module = modules.get(node)
-    if isinstance(module, nn.AvgPool2d):  # padding darkens the border
-        return module.padding in (0, (0, 0)) and module.divisor_override is None
-    if isinstance(module, nn.MaxPool2d):
-        return not module.return_indices and module.dilation in (1, (1, 1))
-    if node.target is functional.max_pool2d and len(node.all_input_nodes) == 1:
-        return len(node.args) <= 4 and node.kwargs.get("dilation", 1) in (1, (1, 1))
-    return type(module) is nn.AdaptiveAvgPool2d or node.target is functional.adaptive_avg_pool2d
-
-
-def _flattens(node: Any, modules: Nodes) -> bool:
-    """Whether a node makes one row of each sample, unit after unit."""
-    if isinstance(module := modules.get(node), nn.Flatten):
-        return (module.start_dim, module.end_dim) == (1, -1)
-    if (node.op, node.target) in {("call_function", torch.flatten), ("call_method", "flatten")}:
-        return (node.args[1:], node.kwargs) in [((1,), {}), ((), {"start_dim": 1})]
-    if node.op == "call_method" and node.target in ("view", "reshape") and len(node.args) == 3:
-        return _is_batch_size(node.args[1], node.args[0]) and node.args[2] == -1
-    return False
-
-
-def _is_batch_size(node: Any, of: Any) -> bool:
-    """Whether a node is ``of.size(0)``."""
-    parts = (node.op, node.target, node.args) if isinstance(node, fx.Node) else ()
-    return parts == ("call_method", "size", (of, 0))
-
-
-def _is_flat(node: Any, modules: Nodes) -> bool:
-    """Whether a node is surely (sample, unit); without a flatten before it, it may be tokens."""
-    while not _flattens(node, modules):
-        rowwise = type(modules.get(node)) in {nn.Linear, nn.BatchNorm1d}
-        if not (rowwise or _unitwise(node, modules)):
-            return False
-        node = node.all_input_nodes[0]
-    return True
-
-
-def _size(links: list[_Link]) -> int:
+def _size(links: list[Link]) -> int:
     """Return the number of weights and of non-zero weights together: shrinking lowers it."""
     weights = [layer.weight for link in links for layer in (link.producer, link.consumer)]
     return sum(weight.numel() + int(weight.count_nonzero()) for weight in weights)
 
 
 @torch.no_grad()
-def _shrink(link: _Link) -> None:
+def _shrink(link: Link) -> None:
     """Take the dead units out of a link, in place."""
     producer, steps, consumer = link
     num_units, weight = len(producer.weight), consumer.weight
@@ -258,7 +183,7 @@ def _shrink(link: _Link) -> None:
     if not keep.any():  # torch has no layers without units: one stays, without incoming weights
         keep[0] = True
         _set(producer, weight=torch.zeros_like(producer.weight))
-    for layer in (producer, *(step for step in steps if type(step) in _NORMS)):
+    for layer in (producer, *(step for step in steps if type(step) in NORMS)):
         _set(layer, **{name: t[keep] for name, t in layer.state_dict().items() if t.dim()})
     _set(consumer, weight=outgoing[:, keep].reshape(len(weight), -1, *weight.shape[2:]))
 

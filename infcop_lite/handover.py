@@ -175,6 +175,21 @@ def save(model: nn.Module, masks: Masks, path: str | os.PathLike[str]) -> None:
     >>> state["weight"][0, 1].item(), masks
     (0.0, {'weight': tensor([[ True, False]])})
     """
+    records.save_tensors(*folder_and_name(path), as_arrays(model, masks), {})
+
+
+def as_arrays(model: nn.Module, masks: Masks) -> dict[str, Any]:
+    """Return what `save` writes: name -> array.
+
+    Args:
+        model, masks: as for `save`.
+
+    Raises:
+        ValueError: masks that do not fit, or a state that is not all tensors.
+
+    >>> list(as_arrays(nn.Linear(2, 1, bias=False), {"weight": torch.tensor([[True, False]])}))
+    ['masks/weight', 'weights/weight']
+    """
     kept = {id(weight): masks[name] for name, weight in check_masks(model, masks).items()}
     arrays = {f"masks/{name}": mask.cpu().numpy() for name, mask in masks.items()}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -189,7 +204,7 @@ def save(model: nn.Module, masks: Masks, path: str | os.PathLike[str]) -> None:
             arrays[f"weights{BITS if has_bits else ''}/{name}"] = value.cpu().numpy()
         except TypeError:
             raise ValueError(f"{name} is of {value.dtype}, which the file cannot hold") from None
-    records.save_tensors(*_folder_and_name(path), arrays, {})
+    return arrays
 
 
 def load(
@@ -210,7 +225,7 @@ def load(
         FileNotFoundError: there is no such file.
         ValueError: a file that is damaged, or holds something else, or another run's network.
     """
-    folder, name = _folder_and_name(path)
+    folder, name = folder_and_name(path)
     parts: dict[str, dict[str, Tensor]] = {"weights": {}, "masks": {}}
     try:
         for full_name, array in records.read_tensors(folder, name, config or {})[0].items():
@@ -229,7 +244,12 @@ def load(
     return parts["weights"], parts["masks"]
 
 
-def _folder_and_name(path: str | os.PathLike[str]) -> tuple[str, str]:
+def folder_and_name(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return where a file of `save` lies, and its name without the ending.
+
+    >>> folder_and_name("nets/small.safetensors")
+    ('nets', 'small')
+    """
     folder, file = os.path.split(os.fspath(path))
     if not file.endswith(SUFFIX) or file == SUFFIX:
         raise ValueError(f"a file for weights and masks must end in {SUFFIX}, not be {file!r}")

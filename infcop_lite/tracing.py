@@ -33,7 +33,10 @@ def trace(model: nn.Module) -> fx.GraphModule:
         graph = fx.Tracer().trace(model, concrete_args=defaults or None)
     except Exception as error:  # whatever the forward pass does not do with a stand-in
         reason = " ".join(str(error).split())
-        raise ValueError(f"torch.fx cannot trace {kind}: {reason}") from error
+        raise ValueError(
+            f"torch.fx cannot trace {kind}, whose forward pass does more than call its parts;"
+            f" units.shrink takes whole units out of such a network, too (torch.fx: {reason})"
+        ) from error
     for node in list(graph.nodes):
         if node.op == "placeholder" and node.args and node.target not in taken:
             _erase(node)  # torch.fx asserts that the default is what it was

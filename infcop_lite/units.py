@@ -8,7 +8,7 @@ read it. So levels, stop rules and rewinding are those of all masks, and nothing
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +16,13 @@ from torch import Tensor, nn
 from .batches import moved
 from .coupling import Group, cut, difference, find_groups, round_off
 from .level import Start
+from .linking import Units, num_units
 from .masks import Masks, apply_masks, check_masks, full_masks, prunable
 from .pruning import Pruned, prune
 
 NONE = 1e-12  # of the weights one by one: rounded, no weight of any layer
 #: What ranks or counts single weights.
 SINGLE = ("score", "scope", "amount", "p", "q", "eta", "gamma", "beta", "final_density")
-
-
-class Units(NamedTuple):
-    """How many units a layer had and has, and why it kept what it kept."""
-
-    before: int
-    after: int
-    why: str
 
 
 def unit_masks(
@@ -247,11 +240,5 @@ def prune_units(
     why = {name: group.why for group in settings["rewind"].groups for name in group.layers}
     for name, layer in model.named_modules():
         if name in why:
-            report[name] = Units(
-                _num_units(layer), _num_units(small.get_submodule(name)), why[name]
-            )
+            report[name] = Units(num_units(layer), num_units(small.get_submodule(name)), why[name])
     return Smaller(small, pruned, report)
-
-
-def _num_units(layer: Any) -> int:
-    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)

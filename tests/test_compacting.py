@@ -14,9 +14,11 @@ from torchvision.models import VGG, resnet18
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import make_layers
 
+from infcop_lite import storing
 from infcop_lite.compacting import compact
 from infcop_lite.cost import cost
 from infcop_lite.data import load
+from infcop_lite.linking import Units
 from infcop_lite.masks import apply_masks, full_masks, magnitude_masks, prunable
 from infcop_lite.models import build
 
@@ -626,9 +628,92 @@ def test_a_compiled_model_is_refused_and_the_hint_works():
 
 def test_a_model_that_cannot_be_traced_is_refused_in_one_line():
     model = Odd(lambda _, h: h if h.sum() > 0 else -h)
-    with pytest.raises(ValueError, match=r"torch.fx cannot trace Odd: .+") as caught:
+    message = r"torch.fx cannot trace Odd, .*units.shrink .* \(torch.fx: .+\)"
+    with pytest.raises(ValueError, match=message) as caught:
         compact(model, full_masks(model))
     assert "\n" not in str(caught.value)
+
+
+# On disk and back
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_compacted_network_comes_back_in_its_class_bit_by_bit(name, tmp_path):
+    model, inputs = network(name)
+    small = compact(model, random_masks(model, 0.7, rows=0.4))
+    storing.save(small, tmp_path / "small.safetensors")
+    fresh = NETWORKS[name]()
+    before = copy.deepcopy(fresh.state_dict())
+    loaded = storing.load(tmp_path / "small.safetensors", fresh)
+    assert loaded.code == small.code
+    assert widths(loaded) == widths(small)
+    assert torch.equal(loaded(inputs), small(inputs))
+    assert all(torch.equal(before[k], v) for k, v in fresh.state_dict().items())
+    layers = (nn.Linear, nn.Conv2d)
+    shapes = [[str(m) for m in net.modules() if isinstance(m, layers)] for net in (loaded, small)]
+    assert shapes[0] == shapes[1], "also the sizes that they say they have"
+
+
+def test_a_width_read_in_the_forward_pass_comes_back_as_it_was(tmp_path):
+    model = Scaled()
+    masks = full_masks(model)
+    masks["second.weight"][:, :2] = False
+    small, inputs = compact(model, masks), torch.randn(3, 3)
+    storing.save(small, tmp_path / "small.safetensors")
+    assert torch.equal(
+        storing.load(tmp_path / "small.safetensors", Scaled())(inputs), small(inputs)
+    )
+
+
+# Why it kept what it kept
+
+
+def test_the_report_counts_units_and_says_who_reads_what_was_kept():
+    model = trained_looking(nn.Sequential(*mlp(4, 6, 5, 3), nn.Softmax(1)))
+    masks = full_masks(model)
+    masks["0.weight"][:2] = False
+    small = compact(model, masks)
+    assert small.report == {
+        "0": Units(6, 4, "the others were dead"),
+        "2": Units(5, 5, "all are alive"),
+        "4": Units(3, 3, "read by 5 (Softmax)"),
+    }
+    assert copy.deepcopy(small).report == small.report
+    assert {name: units.after for name, units in small.report.items()} == widths(small)
+
+
+def test_a_report_names_the_skips_of_a_residual_network():
+    model, _ = network("resnet18")
+    report = compact(model, full_masks(model)).report
+    assert report["layer1.0.conv1"].why == "all are alive"
+    assert report["layer1.0.conv2"].why == "read by add"
+    assert report["conv1"].why == "read by layer1.0.conv1 (Conv2d), add"
+    assert report["fc"].why == "read by the output"
+
+
+def test_a_report_says_what_stops_a_chain_or_keeps_a_layer_out_of_it():
+    norm = nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 3, 1))
+    report = compact(norm, full_masks(norm)).report
+    assert report["0"].why == "read by 1 (GroupNorm)"
+    shared = nn.Linear(3, 3)
+    altered, tied, other = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+    altered.register_forward_hook(lambda *_: None)
+    other.weight = tied.weight
+    attention = nn.TransformerEncoderLayer(4, 1, 4, batch_first=True)
+    parts = (nn.Conv1d(2, 4, 1), nn.Linear(5, 3), shared, shared, altered, tied, other)
+    model = nn.Sequential(*parts, nn.Linear(3, 4), attention)
+    assert {k: units.why for k, units in compact(model, full_masks(model)).report.items()} == {
+        **{"0": "it is a Conv1d; only Linear and Conv2d are followed", "2": "it is called 2 times"},
+        **{"1": "read by 2 (Linear)", "4": "it has hooks or a patched forward"},
+        **dict.fromkeys("56", "something else reads its weights, too"),
+        "7": "read by 8 (TransformerEncoderLayer)",
+        **dict.fromkeys(
+            ("8.self_attn.out_proj", "8.linear1", "8.linear2"),
+            "inside 8, which torch.fx does not look into",
+        ),
+    }
+    grouped = nn.Sequential(nn.Conv2d(2, 4, 1, groups=2), nn.Conv2d(4, 3, 1))
+    assert compact(grouped, full_masks(grouped)).report["0"].why == "it is grouped"
 
 
 # What a network costs

@@ -10,9 +10,9 @@ from torch import nn
 from torchvision.models import DenseNet
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from infcop_lite import FixedEpochs, MaskStability, Pruner, coupling, prune, units
+from infcop_lite import FixedEpochs, MaskStability, Pruner, coupling, prune, storing, units
 from infcop_lite.data import Split
-from infcop_lite.masks import apply_masks, density, full_masks, magnitude_masks
+from infcop_lite.masks import apply_masks, density, from_zeros, full_masks, magnitude_masks
 from infcop_lite.models import build
 
 
@@ -223,6 +223,21 @@ def test_a_network_whose_outputs_cannot_be_compared_is_refused():
     model = made(Noisy)
     with pytest.raises(ValueError, match="Noisy cannot be shrunk: its outputs would change"):
         units.shrink(model, full_masks(model), IMAGES)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_smaller_network_comes_back_in_its_class_bit_by_bit(name, tmp_path):
+    make, example = NETWORKS[name]
+    model = made(make)
+    groups = coupling.find_groups(model, example)
+    kept = units.unit_masks(groups, full_masks(model), model.state_dict(), 0.4)
+    small = units.shrink(model, kept, example)
+    storing.save(small, tmp_path / "small.safetensors")
+    loaded = storing.load(tmp_path / "small.safetensors", make())
+    assert str(loaded) == str(small)
+    assert coupling.difference(small.eval(), loaded.eval(), example) == 0
+    again = units.shrink(loaded, from_zeros(loaded), example)
+    assert str(again) == str(small), "it is a network like any other"
 
 
 # Levels
