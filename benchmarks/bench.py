@@ -299,6 +299,9 @@ def main() -> None:
     for name in ("lenet5", "mlp"):
         rows.append(side_by_side(name, 1 if options.quick else 2, subset))
     rows.append(two_processes(1 if options.quick else 12))
+    if (table := options.out / "results.json").exists():  # those of whole_units.py, which trains
+        held = json.loads(table.read_text())["rows"]
+        rows += [row for row in held if row["what"].startswith("units")]
     text = as_text(rows, breakdowns, as_table(found), about)
     (options.out / "results.md").write_text(text)
     as_json = {"machine": about, "rows": rows, "breakdowns": breakdowns}

@@ -12,7 +12,7 @@ def as_text(
     """Return the whole of results.md."""
 
     def shown(row: Row) -> str:
-        times = str(row["what"]).startswith("whole")
+        times = str(row["what"]).startswith(("whole", "units"))
         value = f"{row['ratio']:.2f}×" if times else f"{float(row['ratio']):.2%}"
         cells = (row["network"], row["what"], value, row["wanted"], row.get("note", ""))
         return "| " + " | ".join(str(cell) for cell in cells) + " |"

@@ -14,19 +14,23 @@ Seconds = dict[str, list[float]]
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Seconds:
     """Return each candidate's seconds in some rounds of A, B, C, A, B, C, ...
 
     A load that comes or goes during the run meets all of them alike. A first round warms up and
-    is thrown away, unless the candidates are so long that it does not matter.
+    is thrown away, unless the candidates are so long that it does not matter. A clock of the
+    processor, `time.process_time`, adds up the seconds of all threads.
     """
     seconds: Seconds = {name: [] for name in candidates}
     for _ in range(rounds + warm_up):
         for name, candidate in candidates.items():
-            started = time.perf_counter()
+            started = clock()
             candidate()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return {name: values[int(warm_up) :] for name, values in seconds.items()}
 
 
