@@ -215,9 +215,10 @@ def prune_units(
     """Prune whole units, level by level as `prune` does, and return the smaller network.
 
     Args:
-        model, train, validation, test, **config: as for `prune`: the same levels, stop rules and
-            folder. What ranks or counts single weights, `SINGLE`, is refused.
+        model, train, validation, test: as for `prune`.
         example, fraction, dense, rewind: as for `whole_units`.
+        **config: as for `prune`: the same levels, stop rules and folder. What ranks or counts
+            single weights, `SINGLE`, is refused.
 
     Raises:
         ValueError: as for `prune`, `whole_units` and `shrink`.
