@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .amounts import spared
 from .batches import call
+from .layers import copied
 from .masks import Masks, apply_masks, full_masks, prunable
 
 _CONV = nn.modules.conv._ConvNd
@@ -183,7 +184,7 @@ def _can_go(twin: nn.Module, groups: Sequence[Group], example: Any) -> bool:
 
 def _random_twin(model: nn.Module) -> nn.Module:
     """Return a copy in eval mode in which every weight matters, also what begins as zero."""
-    twin, generator = copy.deepcopy(model).eval(), torch.Generator().manual_seed(0)
+    twin, generator = copied(model).eval(), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in twin.parameters():
             if parameter.is_floating_point():

@@ -139,7 +139,7 @@ MAY_IMPORT = {
     "evidence": {"collecting", "labels", "results"},
     "tracing": set(),
     "cost": {"layers"},
-    "coupling": {"amounts", "batches", "masks"},
+    "coupling": {"amounts", "batches", "layers", "masks"},
     "linking": {"tracing"},
     "units": {"batches", "coupling", "level", "linking", "masks", "pruning"},
     "compacting": {"_moved", "layers", "linking", "masks", "tracing"},
