@@ -22,11 +22,13 @@ from .pruner import Pruner
 from .pruning import prune
 from .stopping import (
     AnyOf,
+    BreakEven,
     Check,
     FixedEpochs,
     FlowConsistency,
     MaskStability,
     Patience,
+    PriceOfTime,
     ReachAccuracy,
     ReachLoss,
     Schedule,
@@ -38,12 +40,14 @@ __version__ = "0.1.0"
 #: The front door; none of these names is a module's.
 __all__ = [
     "AnyOf",
+    "BreakEven",
     "Check",
     "Config",
     "FixedEpochs",
     "FlowConsistency",
     "MaskStability",
     "Patience",
+    "PriceOfTime",
     "Pruner",
     "ReachAccuracy",
     "ReachLoss",

@@ -1,8 +1,7 @@
 """What a rule asks somebody else's training loop for: at the snapshot, and at every check."""
 
 from .config import Config
-from .flows import FLOWS
-from .monitor import Measured
+from .monitor import ON_PROBE, Measured
 from .never import Never
 from .stopping import Rule, stop_rule
 
@@ -50,7 +49,7 @@ def check_given(rule: Rule, now: Measured) -> None:
     ValueError: the stop rule reads f1: give check(epoch, f1=...)
     """
     own = {"train_loss": now.loss, "accuracy": now.accuracy, **now.metrics}
-    for name in sorted(rule.reads - {"mask", *FLOWS}):
+    for name in sorted(rule.reads - ON_PROBE - {"mask"}):
         if isinstance(own.get(name, Never(name)), Never):
             wanted = "validation_accuracy" if name == "accuracy" else name
             raise ValueError(f"the stop rule reads {wanted}: give check(epoch, {wanted}=...)")

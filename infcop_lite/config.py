@@ -10,12 +10,12 @@ import numpy as np
 from . import _moved
 from .compute import DEVICE
 from .datasets import SOURCES
-from .limits import check, option
+from .limits import check, option, patterns
 from .masks import SCOPES
 from .models import NETWORKS
 from .own import OBJECTS, check_function, check_void
 from .scores import SCORES
-from .stopping import RULES, Rule, stop_rule
+from .stopping import RULES, Rule, stop_rule, warn_of_dead
 from .train import OPTIMIZERS, SCHEDULES
 
 STOPS = tuple(RULES)
@@ -93,6 +93,16 @@ class Config:
         " norm, or of the fraction of weights that change their fate in the next mask",
         above=0,
     )
+    price: float = option(
+        0.1, "price and break-even: what an epoch costs, in nats of the training loss", above=0
+    )
+    confidence: float | None = option(
+        None,
+        "information: how sure it must be that the distance is below epsilon; unless given, by no"
+        " more than the reading says",
+        above=0.5,
+        below=1,
+    )
     absolute: bool = option(False, "take epsilon as an absolute flow distance, as published")
     patience: int = option(2, "patience and mask: checks in a row", above=0)
     reference: str = option(
@@ -155,6 +165,9 @@ class Config:
     gradient_probe: int = option(
         500, "the first so many of them, at most, for the gradient flow", above=0
     )
+    fresh_probe: bool = option(
+        False, "measure each check on a new probe, and the snapshot's flows on the same one"
+    )
     monitor: bool = option(
         False, "record the distance of the information flow though the rule reads no flow"
     )
@@ -199,7 +212,7 @@ class Config:
         if anneal is not None:
             for name, value in _from_anneal(anneal).items():
                 object.__setattr__(self, name, value)
-        object.__setattr__(self, "dense", _patterns(self.dense))
+        object.__setattr__(self, "dense", patterns(self.dense))
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, np.generic):  # a number out of a table: kept as Python's own
@@ -209,11 +222,13 @@ class Config:
             raise ValueError(f"p must be smaller than q, not p={self.p}, q={self.q}")
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         check_void(settings, {f.name: f.default for f in fields(self)})
-        stop_rule(self, target=1.0)
+        warn_of_dead(stop_rule(self, target=1.0), stacklevel=3)
+        if self.fresh_probe and self.reference != "warmup":
+            raise ValueError("fresh_probe measures the snapshot anew: it needs reference='warmup'")
 
     def _check(self, name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         if name in ("stop", "dense"):
-            return  # `stop_rule` and `_patterns` look at them
+            return  # `stop_rule` and `patterns` look at them
         if name in OBJECTS:
             check_function(name, value, limits.get("choices", ()))
             return
@@ -229,14 +244,6 @@ class Config:
     def last_epochs(self) -> float:
         """Epochs at the final density."""
         return self.epochs if self.final_epochs is None else self.final_epochs
-
-
-def _patterns(dense: Any) -> tuple[str, ...]:
-    """Return the layers that stay dense as a tuple of patterns."""
-    words = dense.split(",") if isinstance(dense, str) else dense
-    if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
-        raise ValueError(f"dense must be names of layers, not {dense!r}")
-    return tuple(word.strip() for word in words if word.strip())
 
 
 def _from_anneal(anneal: str) -> dict[str, str]:

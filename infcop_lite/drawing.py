@@ -9,7 +9,7 @@ from .config import Config
 from .masks import Masks, mask_distance
 from .scores import Batch, Loss
 
-PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup", "score")
+PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup", "score", "fresh probe")
 
 
 def generator(seed: int, purpose: str, level: int) -> torch.Generator:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .stopping import READS, Check
+from .checks import READS, Check
 from .train import evaluating
 
 #: Names that no number of one's own may have: those of other measurements, and of a check's fields.

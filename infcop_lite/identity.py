@@ -27,6 +27,9 @@ NEW = (
     "loss",
     "evaluate",
     "scheduler",
+    "price",
+    "confidence",
+    "fresh_probe",
 )
 
 

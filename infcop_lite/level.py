@@ -7,7 +7,7 @@ It knows no stop rule. Everything that a level depends on is its `Start`, a valu
 import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -128,6 +128,7 @@ class Trainer:
             *(self.model, probe, self.validation, config.gradient_probe),
             *(config.loss, config.evaluate),
         )
+        self._held: tuple[nn.Module, Masks] | None = None
 
     @classmethod
     def of(
@@ -171,7 +172,16 @@ class Trainer:
         if num_steps:
             self.loss = go_on(last)
         self._dense = go_on if dense_steps else None
-        return Start(0, self.masks, self.weights())
+        start = Start(0, self.masks, self.weights())
+        self.hold_against(start.weights)
+        return start
+
+    def hold_against(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Take a state dict as that of the network which fresh probes are measured on, too."""
+        if self.config.fresh_probe:
+            model = copy.deepcopy(self.model)
+            model.load_state_dict(snapshot)
+            self._held = model, self.masks
 
     def begin(self, start: Start) -> None:
         """Load the weights of a start and take on its masks."""
@@ -261,7 +271,22 @@ class Trainer:
 
     def measure(self, what: Collection[str], now: Measured, step: int = 0) -> None:
         """Measure what is asked for after some steps of this level; see `Monitor.measure`."""
-        self.monitor.measure(what, now, self.masks, partial(self.mask_change, step))
+        monitor = self._fresh_monitor(step) if self.config.fresh_probe else self.monitor
+        monitor.measure(what, now, self.masks, partial(self.mask_change, step))
+
+    def _fresh_monitor(self, step: int) -> Monitor:
+        """Return what measures on a probe of this check alone: the network, and the snapshot."""
+        if self._held is None or not isinstance(self.source, InMemory):
+            need = "a snapshot: call warm_up or hold_against first"
+            raise ValueError(
+                f"a fresh probe needs {need if self._held is None else 'data in memory'}"
+            )
+        c, own = self.config, seed_of(self.config, self.level, "fresh probe") ^ step
+        probe = on(replace(self.source, seed=own).head(c.probe_size), self.device)
+        model, masks = self._held
+        beside = Monitor(model, probe, None, c.gradient_probe, c.loss), masks
+        shared = (probe, self.validation, c.gradient_probe, c.loss, c.evaluate)
+        return Monitor(self.model, *shared, beside)
 
     def test_accuracy(self) -> float:
         """Return the accuracy on the test set, for the reader only; NaN if there is none."""

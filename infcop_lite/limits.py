@@ -69,3 +69,15 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} must be at least {limits['least']}, not {value}")
     if "below" in limits and not value < limits["below"]:
         raise ValueError(f"{name} must be less than {limits['below']}, not {value}")
+
+
+def patterns(dense: Any) -> tuple[str, ...]:
+    """Return the layers that stay dense as a tuple of patterns.
+
+    >>> patterns("fc1, conv*")
+    ('fc1', 'conv*')
+    """
+    words = dense.split(",") if isinstance(dense, str) else dense
+    if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
+        raise ValueError(f"dense must be names of layers, not {dense!r}")
+    return tuple(word.strip() for word in words if word.strip())

@@ -12,7 +12,7 @@ from .recording import Recorder
 from .rows import Row
 from .tree import Event, Result, State, Tree
 
-MAY_DIFFER = ("stop", "epsilon", "absolute", "patience", "reference", "monitor")
+MAY_DIFFER = tuple("stop epsilon price confidence absolute patience reference monitor".split())
 
 
 def run(

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from .batches import call, shapes, take
+from .checks import ERRORS, READS, Check
 from .data import Split
 from .evaluation import evaluated
 from .flows import FLOWS, collect_activations, flow_distance, gradient_flow, information_flow
 from .masks import Masks
 from .never import Never
-from .stopping import READS, Check
+from .precision import distance_error, flow_influence
 from .train import evaluate, evaluating, has_classes
 
 NAN = float("nan")
+#: What a probe is needed for.
+ON_PROBE = frozenset(FLOWS) | ERRORS
 
 
 @dataclass
@@ -36,6 +39,9 @@ class Measured:
         mask_distance: how much the next mask has changed, see `level.Trainer.mask_change`.
         seconds: measurement -> processor seconds that it took, over all threads.
         metrics: name -> any other number, which somebody else has measured.
+        influences: flow name -> each sample's share in the error of that flow.
+        beside: of a fresh probe, what was measured of the snapshot on the same one: it then takes
+            the place of the reference.
     """
 
     accuracy: float = NAN
@@ -44,12 +50,14 @@ class Measured:
     mask_distance: float = NAN
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    influences: dict[str, Tensor] = field(default_factory=dict)
+    beside: "Measured | None" = None
 
     def restrict(self, what: Collection[str]) -> "Measured":
         """Return the same without what somebody has not asked for.
 
         Args:
-            what: of "accuracy", "mask", "information", "gradient" and "metrics".
+            what: of `checks.READS`, and "metrics".
 
         >>> Measured(0.9, {"gradient": torch.ones(2)}).restrict({"accuracy"}).flows
         {}
@@ -60,7 +68,20 @@ class Measured:
             flows={flow: vector for flow, vector in self.flows.items() if flow in what},
             mask_distance=self.mask_distance if "mask" in what else NAN,
             metrics=self.metrics if "metrics" in what else {},
+            influences={k: psi for k, psi in self.influences.items() if f"{k}-error" in what},
         )
+
+    def to(self, device: torch.device | str) -> "Measured":
+        """Return the same with its flows on a device.
+
+        >>> Measured(flows={"gradient": torch.ones(2)}).to(torch.device("meta")).flows["gradient"]
+        tensor(..., device='meta', size=(2,))
+        """
+        flows, influences = (
+            {k: vector.to(device) for k, vector in held.items()}
+            for held in (self.flows, self.influences)
+        )
+        return replace(self, flows=flows, influences=influences)
 
     def check(
         self, reference: "Measured | None" = None, epoch: float = 0.0, level: int = 0
@@ -77,8 +98,17 @@ class Measured:
         {'information': 5.0}
         """
         gradient = self.flows.get("gradient")
-        expected = reference.flows if reference else {}
+        against = self.beside if reference and self.beside else reference or Measured()
+        expected, psi, psi_0 = against.flows, self.influences, against.influences
         common = [flow for flow in self.flows if flow in expected]
+        errors: list[dict[str, float]] = [
+            {
+                k: distance_error(self.flows[k], expected[k], psi[k], psi_0[k], relative)
+                for k in common
+                if k in psi and k in psi_0
+            }
+            for relative in (False, True)
+        ]
         return Check(
             epoch=epoch,
             validation_accuracy=self.accuracy,
@@ -89,6 +119,8 @@ class Measured:
             level=level,
             train_loss=self.loss,
             metrics=self.metrics,
+            distance_errors=errors[0],
+            relative_errors=errors[1],
         )
 
 
@@ -132,7 +164,7 @@ def plain(found: Measured | Check) -> dict[str, Any]:
     (0.5, False)
     """
     values = {f.name: getattr(found, f.name) for f in fields(found)}
-    given = {name: value for name, value in values.items() if not isinstance(value, Never)}
+    given = {name: value for name, value in values.items() if not isinstance(value, Never | None)}
     return {name: dict(v) if isinstance(v, Mapping) else v for name, v in given.items()}
 
 
@@ -149,6 +181,8 @@ class Monitor:
             are fewer. See `Config` for what that costs.
         loss: as for `flows.gradient_flow`.
         evaluate: as for `evaluated`, if there is one.
+        beside: measures another network, of these masks, whenever this one measures something on
+            the probe.
 
     Note:
         The reference code measures on the whole training set.
@@ -162,9 +196,10 @@ class Monitor:
         gradient_probe: int,
         loss: Callable[[Any, Any], Tensor] | None = None,
         evaluate: Callable[[nn.Module], Mapping[str, Any]] | None = None,
+        beside: "tuple[Monitor, Masks] | None" = None,
     ) -> None:
         self.model, self.probe, self.validation, self.loss = model, probe, validation, loss
-        self.evaluate = evaluate
+        self.evaluate, self.beside = evaluate, beside
         self.gradient_probe = take(probe, 0, gradient_probe)
 
     def measure(
@@ -177,7 +212,7 @@ class Monitor:
         """Measure what is asked for, as far as it is not there yet, and add it to ``now``.
 
         Args:
-            what: of "accuracy", "mask", "information", "gradient" and "metrics".
+            what: of `checks.READS`, and "metrics".
             now: of the network as it is.
             masks: the survivors, for the gradient flow.
             mask_change: measures how much the next mask has changed.
@@ -207,16 +242,23 @@ class Monitor:
         def measure_flow(name: str) -> None:
             now.flows[name] = self.flow(name, masks)
 
+        def measure_error() -> None:
+            activations = collect_activations(self.model, self.probe[0])
+            now.influences["information"] = flow_influence(activations)
+
         # accuracy first: it finds out whether the network has diverged
         known: dict[str, Callable[[], None]] = {"accuracy": measure_accuracy, "mask": measure_mask}
         known |= {name: partial(measure_flow, name) for name in FLOWS}
-        known |= {"metrics": measure_metrics}
+        known |= {"information-error": measure_error, "metrics": measure_metrics}
         if unknown := sorted(set(what) - known.keys()):
             raise ValueError(f"unknown measurement {unknown[0]!r}; choose from {', '.join(known)}")
         for name in known:
             if name in what and name not in now.seconds:
                 started = process_time()
                 known[name]()
+                if self.beside is not None and name in ON_PROBE:
+                    (other, dense), now.beside = self.beside, now.beside or Measured()
+                    other.measure({name}, now.beside, dense)
                 now.seconds[name] = process_time() - started
 
     @cached_property

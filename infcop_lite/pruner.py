@@ -13,10 +13,9 @@ from .asking import check_given, held_rule
 from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
-from .flows import FLOWS
 from .level import next_start
 from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
-from .monitor import Measured, Monitor, plain, told
+from .monitor import ON_PROBE, Measured, Monitor, plain, told
 from .placement import check_whole, inner
 from .planning import check_plan
 from .ranks import agreed
@@ -27,7 +26,7 @@ from .stopping import Check, Rule, as_rule
 #: More fields of `Config` that a pruner takes.
 MORE = frozenset(
     {"amount", "p", "q", "eta", "gamma", "beta", "epsilon", "absolute", "patience", "seed"}
-    | {"gradient_probe"}
+    | {"gradient_probe", "price", "confidence"}
 )
 ENDLESS = 999_999_999.0
 
@@ -192,7 +191,7 @@ class Pruner:
 
         def measured() -> dict[str, Any]:
             reference = told(metrics)
-            flows = held_rule(self.stop, self.config, reference).reads & set(FLOWS)
+            flows = held_rule(self.stop, self.config, reference).reads & ON_PROBE
             if flows and probe is None:
                 raise ValueError(
                     f"the stop rule reads the {min(flows)} flow:"
@@ -238,7 +237,7 @@ class Pruner:
             drawn = self._next_masks()
             now.mask_distance = mask_change(self._drawn, float(epoch), drawn, self.masks)
         if self._monitor is not None:
-            self._monitor.measure(rule.reads & set(FLOWS), now, self.masks)
+            self._monitor.measure(rule.reads & ON_PROBE, now, self.masks)
         check = now.check(self._reference, float(epoch), self.level)
         is_over = self.epochs is not None and epoch >= self.epochs
         if self.epochs is None or not self.is_last:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .checks import ERRORS, READS
 from .compute import resources
 from .config import Config
 from .flows import FLOWS
@@ -15,7 +16,7 @@ from .level import Trainer
 from .masks import Masks, density, mask_distance
 from .monitor import Measured, measurements
 from .rows import Row
-from .stopping import HELD_AGAINST, READS, AnyOf, FixedEpochs, stop_rule
+from .stopping import HELD_AGAINST, AnyOf, FixedEpochs, stop_rule
 
 NAN = float("nan")
 
@@ -82,7 +83,7 @@ class Recorder:
         reads = (measurements(self.rules[name].reads) - {"mask"}) | asked
         more = frozenset({"accuracy"})
         if self.everything:
-            more = READS | {"metrics"} if self.keeps(name) else READS - {"mask"} | {"metrics"}
+            more = READS - ERRORS - (frozenset() if self.keeps(name) else {"mask"}) | {"metrics"}
         elif self.configs[name].monitor and not reads & set(FLOWS):
             more |= {"information"}
         if "information" in more - reads and not monitor.has_flow:
@@ -118,7 +119,9 @@ class Recorder:
         """
         c, rule, masks, rows = self.configs[name], self.rules[name], self.trainer.masks, self.rows
         mine = now.restrict(self.measures(name, asked, more["stopped"]))
-        held = {kind: mine.check(against, epoch, level) for kind, against in references.items()}
+        # a fresh probe knows the flows of the snapshot alone
+        known = {k: v for k, v in references.items() if k == "warmup" or mine.beside is None}
+        held = {kind: mine.check(against, epoch, level) for kind, against in known.items()}
         check = held.get(c.reference) or mine.check(None, epoch, level)
         distances: dict[str, Any] = {
             f"{flow}_{kind}": distance / (against.reference_norms[flow] or NAN)
@@ -135,6 +138,9 @@ class Recorder:
             validation_accuracy=check.validation_accuracy,
             flow_distance=check.distances.get(read, NAN),
             reference_norm=check.reference_norms.get(read, NAN),
+            distance_error=(
+                check.distance_errors if self.about[name]["absolute"] else check.relative_errors
+            ).get(read, NAN),
             gradient_norm=check.gradient_norm,
             mask_distance=check.mask_distance,
             metrics=dict(check.metrics),

@@ -21,7 +21,9 @@ from .monitor import Measured
 from .rows import Row, parse
 from .tree import State
 
-PARTS = {"masks", "weights", "snapshot", *(f"flows of {kind}" for kind in REFERENCES)}
+OF_REFERENCES = ("flows", "influences")
+PARTS = {"masks", "weights", "snapshot"}
+PARTS |= {f"{what} of {kind}" for what in OF_REFERENCES for kind in REFERENCES}
 FINAL = "network"  # what a finished run ends with: network.safetensors
 Steps = Callable[[State | None, Callable[[State], None]], Iterator[Row]]
 
@@ -149,7 +151,7 @@ def _pack(state: State) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         if state.snapshot is not None and state.snapshot is not state.start.weights:
             named["snapshot"] = state.snapshot
         for kind, held in state.references.items():
-            named[f"flows of {kind}"] = held.flows
+            named |= {f"{what} of {kind}": getattr(held, what) for what in OF_REFERENCES}
             numbers |= {f"accuracy of {kind}": held.accuracy, f"loss of {kind}": held.loss}
     tensors = {f"{p}/{k}": v.cpu().numpy() for p, part in named.items() for k, v in part.items()}
     return tensors, numbers
@@ -201,6 +203,7 @@ def _read(
                 numbers[f"accuracy of {kind}"],
                 parts[f"flows of {kind}"],
                 numbers[f"loss of {kind}"],
+                influences=parts[f"influences of {kind}"],
             )
             for kind in REFERENCES
             if f"accuracy of {kind}" in numbers

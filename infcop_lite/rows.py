@@ -39,6 +39,8 @@ class Row:
             nothing reads it but the reader.
         flow_distance: of the flow that the rule reads, else the information flow, to the reference.
         reference_norm: of that reference flow.
+        distance_error: standard error of the logarithm of that distance, of rules that read it; of
+            the distance in units of the reference's norm unless it is absolute.
         information_warmup, information_trained, gradient_warmup, gradient_trained: distance of a
             flow to that of the warm-up snapshot, or of the trained dense network, in units of the
             norm of that.
@@ -78,6 +80,7 @@ class Row:
     test_accuracy: float
     flow_distance: float
     reference_norm: float
+    distance_error: float = NAN
     information_warmup: float = NAN
     information_trained: float = NAN
     gradient_warmup: float = NAN

@@ -72,8 +72,12 @@ def read(state: Any, fitting: Callable[[Masks], Masks], like: Mapping[str, Any])
     def reference(held: Any) -> Measured | None:
         if held is None:
             return None
-        flows = {name: moved(flow.detach(), device) for name, flow in held["flows"].items()}
-        return replace(told({}), **_numbers(held) | {"flows": flows})
+        vectors = {
+            part: {name: moved(vector.detach(), device) for name, vector in held[part].items()}
+            for part in ("flows", "influences")
+            if part in held  # an earlier pruner had no influences
+        }
+        return replace(told({}), **_numbers(held) | vectors)
 
     def probe(held: Any) -> tuple[Any, Any] | None:
         return None if held is None else (moved(held[0], device), moved(held[1], device))

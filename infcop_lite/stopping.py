@@ -6,144 +6,23 @@ All numbers come from training and validation data, never from the test set.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
+from .checks import READS as READS
+from .checks import Check as Check
+from .checks import Rule as Rule
+from .checks import count as _count
+from .checks import positive as _positive
+from .checks import trained as _trained
+from .confidence import check_confidence, quantile
 from .never import Never
-
-#: What can be measured at a check.
-READS = frozenset({"accuracy", "information", "gradient", "mask"})
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was measured at one check of a level; what no rule reads may be missing.
-
-    A rule that reads what was never given raises ValueError; what was measured and is NaN, as of a
-    dead network, never stops a level.
-
-    Args:
-        epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
-        level: prunings so far, >= 0.
-        train_loss: mean over the steps since the check before, in nats.
-        validation_accuracy: in [0, 1].
-        distances: flow name -> distance to the reference flow.
-        reference_norms: flow name -> norm of the reference flow.
-        gradient_norm: norm of the masked gradient.
-        mask_distance: fraction of surviving weights whose fate in the next mask has changed since
-            the check before, or with doubling checks since half the training, in [0, 1].
-        metrics: name -> any other number, for rules that read it by its name.
-
-    >>> Check(epoch=1.0, validation_accuracy=0.9).mask_distance
-    nan
-    """
-
-    epoch: float
-    validation_accuracy: float = Never("validation_accuracy")
-    distances: Mapping[str, float] = field(default_factory=dict)
-    reference_norms: Mapping[str, float] = field(default_factory=dict)
-    gradient_norm: float = Never("gradient_norm")
-    mask_distance: float = Never("mask_distance")
-    level: int = 0
-    train_loss: float = Never("train_loss")
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-class Rule(Protocol):
-    """What every stop rule offers; any object with these two members will do.
-
-    A rule may also have a ``kind``, one of `labels.KINDS`, else it is of kind "own"; and a method
-    ``length(level)`` if it knows beforehand after how many epochs a level ends.
-    """
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """Return what the rule needs, of `READS`, or names of `Check.metrics`."""
-        ...
-
-    def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the level may stop, given its checks so far, oldest first."""
-        ...
-
-
-def _positive(name: str, value: float) -> None:
-    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
-        raise ValueError(f"{name} must be a positive number, not {value}")
-
-
-def _count(name: str, value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be a whole number of checks, not {value}")
-
-
-def _trained(checks: Sequence[Check]) -> bool:
-    # As in the published code, a rule is first asked after some training; FixedEpochs(0) is the
-    # one way to train not at all.
-    return checks[-1].epoch > 0
-
-
-@dataclass(frozen=True)
-class FixedEpochs:
-    """Stop after a fixed number of epochs; 0 makes the whole run one-shot pruning (T5.4).
-
-    Source: the control that the published comparison lacks.
-
-    Args:
-        n: epochs per level, >= 0; may be a fraction when checks come several times an epoch.
-
-    >>> FixedEpochs(1).stop([Check(0.0), Check(1.0)])
-    True
-    """
-
-    n: float
-    kind = "constant"
-    reads = frozenset[str]()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.n < math.inf:
-            raise ValueError(f"n must be a number of epochs, not {self.n}")
-
-    def length(self, level: int) -> float:
-        """Return the epochs of a level, known beforehand."""
-        return self.n
-
-    def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether n epochs are done."""
-        return checks[-1].epoch >= self.n
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Stop after a number of epochs that was set for each level beforehand.
-
-    A control: all that a rule can do better than `FixedEpochs` is to spread the same
-    epochs otherwise over the levels.
-
-    Args:
-        epochs: of level 0, 1, 2, ...; the last one serves all further levels.
-
-    >>> late = Schedule((1, 2, 4))
-    >>> [late.stop([Check(2.0, level=level)]) for level in range(3)]
-    [True, True, False]
-    """
-
-    epochs: tuple[float, ...]
-    kind = "schedule"
-    reads = frozenset[str]()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", tuple(self.epochs))
-        if not self.epochs or not all(0 <= n < math.inf for n in self.epochs):
-            raise ValueError(f"epochs must be numbers of epochs, not {self.epochs}")
-
-    def length(self, level: int) -> float:
-        """Return the epochs of a level, known beforehand."""
-        return self.epochs[min(level, len(self.epochs) - 1)]
-
-    def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the epochs of this level are done."""
-        return checks[-1].epoch >= self.length(checks[-1].level)
+from .prices import BreakEven as BreakEven
+from .prices import PriceOfTime as PriceOfTime
+from .timetables import FixedEpochs as FixedEpochs
+from .timetables import Schedule as Schedule
 
 
 @dataclass(frozen=True)
@@ -220,8 +99,18 @@ class FlowConsistency:
         flow: "information" or "gradient".
         epsilon: tolerance, > 0.
         relative: measure epsilon in units of the reference flow's norm. False is as published.
+        confidence: in (0.5, 1), for the information flow: the distance must be below the tolerance
+            by so many standard errors of its logarithm as `confidence.quantile` says (T7.15,
+            T7.16). As published, by none, unless given.
+        looks: at so many looks at one network's training the rule may err, >= 1; each gets its
+            share of ``1 - confidence`` (Bonferroni).
 
     Note:
+        Without a confidence the rule is a coin toss at its own tolerance, however large the probe.
+        With it, a network at the tolerance or beyond it passes a look with probability
+        ``1 - confidence`` at most: of networks that do not depend on the probe, which should be
+        held out and of 200 samples or more. What training images do to that, and several levels,
+        ``experiments/error_rate.py`` counts.
         An absolute epsilon above the flow's ceiling is vacuous: it stops every level at its first
         check, whatever the network does (T2.3).
 
@@ -233,24 +122,38 @@ class FlowConsistency:
     flow: str
     epsilon: float
     relative: bool = True
+    confidence: float | None = None
+    looks: int = 1
     kind = "flow"
 
     def __post_init__(self) -> None:
         if self.flow not in ("information", "gradient"):
             raise ValueError(f"unknown flow {self.flow!r}; choose from information, gradient")
         _positive("epsilon", self.epsilon)
+        check_confidence(self.confidence, self.looks, self.flow)
+
+    def __repr__(self) -> str:
+        # without a confidence as in the first release: a run in a folder is known by this text
+        more = f", confidence={self.confidence}, looks={self.looks}" if self.confidence else ""
+        settings = f"flow={self.flow!r}, epsilon={self.epsilon!r}, relative={self.relative!r}{more}"
+        return f"FlowConsistency({settings})"
 
     @property
     def reads(self) -> frozenset[str]:
-        """The one flow that is compared."""
-        return frozenset({self.flow})
+        """The one flow that is compared, and with a confidence how exactly it is known."""
+        return frozenset({self.flow} | ({f"{self.flow}-error"} if self.confidence else set()))
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the last distance is below the tolerance."""
+        """Say whether the last distance is below the tolerance, surely so if that is asked for."""
         last, never = checks[-1], Never(f"the distance of the {self.flow} flow")
         unit = last.reference_norms.get(self.flow, never) if self.relative else 1.0
-        distance = last.distances.get(self.flow, never)
-        return _trained(checks) and unit >= 0 and distance < self.epsilon * unit
+        tolerance, distance = self.epsilon * unit, last.distances.get(self.flow, never)
+        if self.confidence is not None:
+            errors = last.relative_errors if self.relative else last.distance_errors
+            error = errors.get(self.flow, Never(f"the error of the {self.flow} flow's distance"))
+            # the distance times the exponential, but a large error must not overflow
+            tolerance *= math.exp(-quantile(self.confidence, self.looks) * max(error, 0.0))
+        return _trained(checks) and unit >= 0 and distance < tolerance
 
 
 @dataclass(frozen=True)
@@ -398,6 +301,8 @@ RULES: dict[str, Callable[[Any, float, float], Rule]] = {
     "patience": lambda c, accuracy, loss: Patience(c.patience),
     "twice-loss": lambda c, accuracy, loss: ReachLoss(loss, times=2),
     "loss": lambda c, accuracy, loss: ReachLoss(loss),
+    "price": lambda c, accuracy, loss: PriceOfTime(c.price),
+    "break-even": lambda c, accuracy, loss: BreakEven(c.price),
 }
 
 
@@ -406,7 +311,32 @@ HELD_AGAINST = frozenset({"accuracy", "loss", "twice-loss", "information", "grad
 
 
 def _consistency(flow: str, settings: Any) -> Rule:
-    return FlowConsistency(flow, settings.epsilon, relative=not settings.absolute)
+    return FlowConsistency(flow, settings.epsilon, not settings.absolute, settings.confidence)
+
+
+def consistencies(rule: Rule) -> list[FlowConsistency]:
+    """Return the rules that compare a flow, of which a rule is made.
+
+    >>> consistencies(AnyOf(FixedEpochs(1), FlowConsistency("gradient", 0.5)))[0].flow
+    'gradient'
+    """
+    if isinstance(rule, AnyOf):
+        return [found for part in rule.rules for found in consistencies(part)]
+    return [rule] if isinstance(rule, FlowConsistency) else []
+
+
+def warn_of_dead(rule: Rule, stacklevel: int = 2) -> None:
+    """Warn of a tolerance that a dead network meets: its flow is 0, so its distance is 1 (T7.12).
+
+    Args:
+        rule: of any kind.
+        stacklevel: as for `warnings.warn`.
+
+    >>> warn_of_dead(FlowConsistency("information", 1.0))
+    """
+    if any(each.relative and each.epsilon > 1 for each in consistencies(rule)):
+        message = "a relative epsilon above 1 accepts a dead network, whose distance is exactly 1"
+        warnings.warn(f"{message}; choose at most 1", stacklevel=stacklevel + 1)
 
 
 def stop_rule(config: Any, target: float, loss: float = 0.0) -> Rule:

@@ -7,7 +7,7 @@ A run with one rule is the tree with one branch.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from .monitor import Measured, measurements
 from .recording import Recorder
 from .rows import Row
 from .stopping import Check, FixedEpochs, Rule, stop_rule
+from .windows import warn_if_decided
 
 NAN = float("nan")
 
@@ -115,9 +116,8 @@ class Tree:
         check_masks(self.trainer.model, state.start.masks)
         device = self.trainer.device
         self.snapshot = state.start.weights if state.snapshot is None else state.snapshot
-        for kind, held in state.references.items():
-            flows = {flow: vector.to(device) for flow, vector in held.flows.items()}
-            self.references[kind] = replace(held, flows=flows)
+        self.trainer.hold_against(self.snapshot)
+        self.references = {kind: held.to(device) for kind, held in state.references.items()}
         return state.start
 
     def _wants(self, kind: str) -> bool:
@@ -206,6 +206,7 @@ class Tree:
             name: _Branch(self._rule(name, level, is_last), known.get(self.configs[name].reference))
             for name in names
         }
+        warn_if_decided(trainer, level, ((b.rule, b.reference) for b in waiting.values()))
         budget = trainer.budget(level, is_last)
         takes_trained = self._takes_trained(level, is_last) and length == budget
         train_s, started = 0.0, time.process_time()

@@ -12,10 +12,12 @@ from infcop_lite.config import STOPS, Config, stop_rule
 from infcop_lite.own import FUNCTIONS
 from infcop_lite.stopping import (
     AnyOf,
+    BreakEven,
     FixedEpochs,
     FlowConsistency,
     MaskStability,
     Patience,
+    PriceOfTime,
     ReachAccuracy,
     ReachLoss,
     SmallGradient,
@@ -27,12 +29,13 @@ WHOLE += ["gradient_probe"]
 WHOLE += ["threads"]
 REAL = ["fraction", "p", "q", "eta", "gamma", "beta", "epsilon", "epochs", "warmup_epochs"]
 REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
-REAL += ["dense_epochs", "level_lr", "label_smoothing"]
+REAL += ["dense_epochs", "level_lr", "label_smoothing", "price", "confidence"]
 TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
 TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment", "score"]
-FLAGS = ["absolute", "monitor"]
+FLAGS = ["absolute", "monitor", "fresh_probe"]
 OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads", "level_lr"}
 OPTIONAL |= set(FUNCTIONS)
+OPTIONAL |= {"confidence"}
 
 # Just inside and just outside of every range; None where the type alone sets no such bound.
 TINY = sys.float_info.min
@@ -46,6 +49,8 @@ RANGES = {
     "gamma": ([TINY, 1e300], [0.0, -1.0]),
     "beta": ([TINY, BELOW_ONE], [0.0, 1.0, -0.1, 1.5]),
     "epsilon": ([TINY, 1e300], [0.0, -1.0, -TINY]),
+    "price": ([TINY, 1e300], [0.0, -1.0, -TINY]),
+    "confidence": ([math.nextafter(0.5, 1), BELOW_ONE], [0.5, 1.0, -0.95, 95.0]),
     "patience": ([1, 10**6], [0, -1]),
     "levels": ([0, 10**6], [-1]),
     "epochs": ([0.0, 0.5, 1e6], [-TINY, -1.0]),
@@ -187,10 +192,13 @@ def test_an_unknown_field_is_refused():
         ("twice-loss", ReachLoss(0.0, times=2)),
         ("mask", MaskStability(0.3, 4)),
         ("patience", Patience(4)),
+        ("price", PriceOfTime(0.2)),
+        ("break-even", BreakEven(0.2)),
     ],
 )
 def test_each_stop_name_is_its_rule(name, rule):
-    assert stop_rule(Config(stop=name, epochs=5.0, epsilon=0.3, patience=4), target=0.75) == rule
+    config = Config(stop=name, epochs=5.0, epsilon=0.3, patience=4, price=0.2)
+    assert stop_rule(config, target=0.75) == rule
 
 
 def test_the_list_of_stop_names_is_complete():

@@ -48,7 +48,7 @@ RULES = [
     "small-gradient",
     "mask",
 ]
-RULES += ["patience"]
+RULES += ["patience", "price", "break-even"]
 
 
 def rows_of(**options):
@@ -243,10 +243,11 @@ def test_a_run_yields_its_rows_as_it_goes():
 @pytest.mark.parametrize("stop", [*RULES, "accuracy+information", "mask+patience+gradient"])
 def test_no_rule_trains_a_level_beyond_its_budget(stop):
     # tolerances that nothing meets: what ends the level is the budget
-    rows = rows_of(stop=stop, epsilon=1e-300, patience=50, epochs=1.5, check_steps=4)
+    rows = rows_of(stop=stop, epsilon=1e-300, price=1e-300, patience=50, epochs=1.5, check_steps=4)
+    may_stop = {"loss", "twice-loss", "accuracy", "price"} & set(stop.split("+"))
     for row in last_of_levels(rows):
         assert row.epoch <= 1.5
-        assert row.epoch == 1.5 or "loss" in stop or "accuracy" in stop
+        assert row.epoch == 1.5 or may_stop
 
 
 def test_a_rule_that_never_stops_ends_at_the_budget():

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from infcop_lite.config import Config
 from infcop_lite.stopping import (
     AnyOf,
+    BreakEven,
     Check,
     FixedEpochs,
     FlowConsistency,
     MaskStability,
     Patience,
+    PriceOfTime,
     ReachAccuracy,
     ReachLoss,
     Schedule,
@@ -36,11 +38,13 @@ def history(**measured):
     ]
 
 
-def flows(*distances, norm=2.0, flow="information"):
+def flows(*distances, norm=2.0, flow="information", error=0.0):
     """Return checks with these distances to a reference of this norm."""
     return history(
         distances=[{flow: d} for d in distances],
         reference_norms=[{flow: norm}] * len(distances),
+        distance_errors=[{flow: error}] * len(distances),
+        relative_errors=[{flow: error}] * len(distances),
     )
 
 
@@ -63,6 +67,18 @@ EXAMPLES = {
     "patience": (Patience(2), history(validation_accuracy=[0.1, 0.5, 0.4, 0.45, 0.3]), 3),
     "loss": (ReachLoss(0.5), history(train_loss=[NAN, 0.9, 0.5, 0.1]), 2),
     "twice the loss": (ReachLoss(0.5, 2), history(train_loss=[NAN, 0.9, 0.5, 0.1, 0.9]), 4),
+    "price": (PriceOfTime(0.25), history(train_loss=[NAN, 2.0, 1.0, 0.7, 0.45, 0.1]), 4),
+    "break-even": (BreakEven(0.25), history(train_loss=[NAN, 2.0, 1.0, 0.75, 0.1]), 3),
+    "confident": (
+        FlowConsistency("information", 0.25, confidence=0.95),
+        flows(3.0, 0.49, 0.4, 0.35, error=0.2),  # times exp(1.645 * 0.2) = 1.39
+        3,
+    ),
+    "confident, absolute": (
+        FlowConsistency("information", 0.5, relative=False, confidence=0.95, looks=4),
+        flows(3.0, 0.49, 0.36, 0.31, error=0.2),  # times exp(2.241 * 0.2) = 1.57
+        3,
+    ),
     "schedule": (Schedule((5, 2)), history(level=[1, 1, 1, 1]), 2),
     "any of": (
         AnyOf(FixedEpochs(3), ReachAccuracy(0.8)),
@@ -73,6 +89,8 @@ EXAMPLES = {
 # What takes a tolerance alone, which has to be a positive number.
 TOLERANT = [
     lambda epsilon: FlowConsistency("information", epsilon),
+    PriceOfTime,
+    BreakEven,
     SmallGradient,
     MaskStability,
 ]
@@ -179,6 +197,8 @@ UNTRAINED = Check(
     validation_accuracy=1.0,
     distances={"information": 0.0, "gradient": 0.0},
     reference_norms={"information": 1.0, "gradient": 1.0},
+    distance_errors={"information": 0.0},
+    relative_errors={"information": 0.0},
     gradient_norm=0.0,
     mask_distance=NAN,  # nothing to compare with before the second check
     train_loss=NAN,  # of no steps
@@ -192,6 +212,8 @@ NANS = [
         validation_accuracy=NAN,
         distances={"information": NAN, "gradient": NAN},
         reference_norms={"information": 1.0, "gradient": 1.0},
+        distance_errors={"information": NAN},
+        relative_errors={"information": NAN},
         gradient_norm=NAN,
         mask_distance=NAN,
         train_loss=NAN,
@@ -351,6 +373,9 @@ def test_on_a_geometric_approach_the_hitting_time_is_the_closed_form(epsilon):
         (Patience(1), {"accuracy"}),
         (FlowConsistency("information", 1), {"information"}),
         (FlowConsistency("gradient", 1), {"gradient"}),
+        (FlowConsistency("information", 1, confidence=0.9), {"information", "information-error"}),
+        (PriceOfTime(1), set()),
+        (BreakEven(1), set()),
         (SmallGradient(1), {"gradient"}),
         (MaskStability(1), {"mask"}),
         (

@@ -1,0 +1,70 @@
+"""Rules that know beforehand after how many epochs a level ends: the controls of all others."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .checks import Check
+
+
+@dataclass(frozen=True)
+class FixedEpochs:
+    """Stop after a fixed number of epochs; 0 makes the whole run one-shot pruning (T5.4).
+
+    Source: the control that the published comparison lacks.
+
+    Args:
+        n: epochs per level, >= 0; may be a fraction when checks come several times an epoch.
+
+    >>> FixedEpochs(1).stop([Check(0.0), Check(1.0)])
+    True
+    """
+
+    n: float
+    kind = "constant"
+    reads = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n < math.inf:
+            raise ValueError(f"n must be a number of epochs, not {self.n}")
+
+    def length(self, level: int) -> float:
+        """Return the epochs of a level, known beforehand."""
+        return self.n
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether n epochs are done."""
+        return checks[-1].epoch >= self.n
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Stop after a number of epochs that was set for each level beforehand.
+
+    A control: all that a rule can do better than `FixedEpochs` is to spread the same
+    epochs otherwise over the levels.
+
+    Args:
+        epochs: of level 0, 1, 2, ...; the last one serves all further levels.
+
+    >>> late = Schedule((1, 2, 4))
+    >>> [late.stop([Check(2.0, level=level)]) for level in range(3)]
+    [True, True, False]
+    """
+
+    epochs: tuple[float, ...]
+    kind = "schedule"
+    reads = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epochs", tuple(self.epochs))
+        if not self.epochs or not all(0 <= n < math.inf for n in self.epochs):
+            raise ValueError(f"epochs must be numbers of epochs, not {self.epochs}")
+
+    def length(self, level: int) -> float:
+        """Return the epochs of a level, known beforehand."""
+        return self.epochs[min(level, len(self.epochs) - 1)]
+
+    def stop(self, checks: Sequence[Check]) -> bool:
+        """Say whether the epochs of this level are done."""
+        return checks[-1].epoch >= self.length(checks[-1].level)
