@@ -1,5 +1,6 @@
 """Rules with a price, on curves whose best moment is known: T7.9 and T7.11, and their gaps."""
 
+import itertools
 import math
 
 import numpy as np
@@ -15,7 +16,7 @@ UNIT = 10  # steps per epoch
 def checks_of(losses, ends):
     """Return the checks of a level whose steps have these losses, with means as a loop has them."""
     found = [Check(0.0, train_loss=math.nan)]
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in itertools.pairwise(ends):
         found.append(Check(end / UNIT, train_loss=losses[begin:end].mean()))
     return found
 
@@ -82,7 +83,7 @@ def test_t7_9_a_slope_over_the_time_between_checks_is_early_where_their_spacing_
     assert stop(PriceOfTime(price * UNIT), losses, DOUBLING)[1] == len(DOUBLING) - 1
     naive = [
         before.train_loss - now.train_loss <= price * UNIT * (now.epoch - before.epoch)
-        for before, now in zip(checks[1:], checks[2:], strict=False)
+        for before, now in itertools.pairwise(checks)
     ]
     assert any(naive)
 
@@ -158,7 +159,7 @@ def test_t7_11_a_floor_is_what_nothing_can_gain_and_break_even_is_above_it():
 
 @pytest.mark.parametrize("floor", [-0.1, math.nan, math.inf, "0", None])
 def test_a_floor_that_is_no_loss_is_refused(floor):
-    with pytest.raises(ValueError, match="^floor must be a loss of at least 0, not "):
+    with pytest.raises(ValueError, match=r"^floor must be a loss of at least 0, not "):
         BreakEven(0.1, floor)
 
 

@@ -2,6 +2,7 @@
 
 import doctest
 import functools
+import re
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import replay
 import tables
 import torch
 
-from infcop_lite import evidence, models, results
+from infcop_lite import evidence, models, recording, results
 from infcop_lite.amounts import is_sparse_enough, next_masks
 from infcop_lite.config import Config
 from infcop_lite.masks import full_masks
@@ -293,3 +294,30 @@ def test_the_folders_of_older_tables_are_still_theirs(table):
         family, seed = results.split_name(name)
         config = tables.configs_of(table, family, seed, record["config"]["device"])["full"]
         assert tables.settings_of(gather.RUNS / "nowhere", config) == record["config"]
+
+
+# --- arms that waited for the library ---
+
+
+def test_the_arms_that_protocol_names_have_its_labels_and_run_where_it_says():
+    """In the folders of `fixed` and `going-on`, and in no folder that is rewound or fresh."""
+    text = (gather.RESULTS.parent / "protocol.md").read_text("utf-8")
+    for label, rule in tables.WAITED.items():
+        assert f"- `{label}`: `" in text
+        made = dict(tables.stopping.__dict__)
+        called = re.search(rf"- `{re.escape(label)}`: `(.*?)`", text)[1]
+        assert eval(called, made) == rule["stop"]
+        described = recording.describe(Config(**rule))
+        assert described["kind"] == ("loss" if "price" in label else "flow")
+        assert described["reference"] == ("" if "price" in label else "warmup")
+    with_arms = {
+        (table, name)
+        for table, families in tables.TABLES.items()
+        for name, family in families.items()
+        if set(tables.WAITED) <= set(family.rules)
+    }
+    fixed = {(table, "fixed") for table in ("mlp", "mlp-replay", "airnet", "lenet5-global")}
+    fixed |= {(table, "fixed") for table in tables.CONFIRMATION}
+    assert with_arms == fixed | {("airnet-converged", "going-on")}
+    for table, name in with_arms - {("mlp", "fixed")}:
+        assert tables.TABLES[table][name].replay
