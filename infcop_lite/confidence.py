@@ -31,7 +31,7 @@ def check_confidence(confidence: float | None, looks: int, flow: str = "informat
 def quantile(confidence: float, looks: int = 1) -> float:
     """Return by how many standard errors a reading must be below the tolerance.
 
-    Source: T7.16. The normal quantile of 1 - (1 - confidence) / looks, by Bonferroni.
+    Source: T7.16. The normal quantile of ``1 - (1 - confidence) / looks``, by Bonferroni.
 
     Args:
         confidence: in (0.5, 1).

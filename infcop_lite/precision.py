@@ -41,9 +41,9 @@ def distance_error(
 ) -> float:
     """Return the standard error of the logarithm of a distance, both flows on one probe.
 
-    Source: T7.15, the delta method on T2.5: sd(psi) / sqrt(n), with delta the difference of the
-    flows and psi = <delta, psi_t - psi_0> / |delta|^2, less <flow_0, psi_0> / |flow_0|^2 if the
-    distance is in units of the reference's norm.
+    Source: T7.15, the delta method on T2.5: ``sd(psi) / sqrt(n)``, with delta the difference of the
+    flows and ``psi = <delta, psi_t - psi_0> / |delta|^2``, less ``<flow_0, psi_0> / |flow_0|^2`` if
+    the distance is in units of the reference's norm.
 
     Args:
         flow, reference: (pair,), of the network and of the reference.

@@ -13,13 +13,13 @@ from .checks import Check, positive, trained
 class PriceOfTime:
     """Stop when an epoch lowers the training loss by less than an epoch is worth.
 
-    Source: T7.9; that the losses of gradient descent form a convex sequence is known, Barzilai,
+    Source: T7.9; that gradient descent of small steps has a convex sequence of losses is known, Barzilai,
     Shamir & Zamani 2025, arXiv:2503.10138.
 
     The loss of a check is a mean over the steps since the check before, so it is that of the middle
     of its interval. The slope is taken between the middles of the last two intervals, which need
     not be equally long. If the losses of the steps fall and form a convex sequence, the rule never
-    stops before the best moment, where loss + price * epochs is least, and always within three
+    stops before the best moment, where ``loss + price * epochs`` is least, and always within three
     intervals of it. What that costs is at most the price of these intervals.
 
     Args:
@@ -62,10 +62,10 @@ class BreakEven:
 
     Source: T7.11; ski rental, Karlin et al. 1988.
 
-    Whatever the shape of the loss, as long as it does not rise: loss + price * epochs is at most
-    twice the least there is, and the price of the last two intervals between checks. One would be
-    enough if the loss at the check itself were known, but a check has the mean since the one
-    before. No rule that sees only the past has a factor below 2.
+    Whatever the shape of the loss, if it does not rise: ``loss + price * epochs`` is at most twice
+    the least there is, and the price of the last two intervals between checks. One would be enough
+    if the loss at the check itself were known, but a check has the mean since the one before. No
+    rule that sees only the past has a factor below 2.
 
     Args:
         price: nats per epoch, > 0.

@@ -1,5 +1,6 @@
 """How exactly a probe knows a distance (T7.15), and what a rule does that is told so (T7.16)."""
 
+import copy
 import math
 from dataclasses import replace
 from statistics import NormalDist
@@ -7,6 +8,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
+from infcop_lite import Pruner
 from infcop_lite.confidence import quantile
 from infcop_lite.config import Config
 from infcop_lite.flows import flow_distance, information_flow
@@ -218,3 +220,31 @@ def test_beside_others_and_resumed_a_sure_rule_comes_to_what_it_comes_to_alone()
 def test_any_of_may_hold_a_sure_rule():
     rule = AnyOf(SURE, FlowConsistency("gradient", 0.5))
     assert rule.reads == {"information", "information-error", "gradient"}
+
+
+def test_inside_a_loop_of_ones_own_a_sure_rule_measures_and_survives_a_checkpoint():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(80, 4, generator=draw)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    pruner = Pruner(net, stop="information", epsilon=0.9, confidence=0.8, fraction=0.5)
+    pruner.snapshot(probe=(x, x))
+    net[0].weight.data.add_(0.1 * torch.randn(8, 4, generator=draw))
+    answer = pruner.check(1)
+    (check,) = pruner.checks
+    assert check.relative_errors["information"] > 0
+    other = Pruner(copy.deepcopy(net), stop="information", epsilon=0.9, confidence=0.8)
+    other.load_state_dict(pruner.state_dict())
+    assert other.check(2) is answer
+    assert other.checks[-1].relative_errors == check.relative_errors
+    with pytest.raises(ValueError, match=r"reads the information flow: give snapshot\(probe="):
+        Pruner(net, stop=SURE, masks=pruner.masks).snapshot()
+
+
+def test_inside_a_loop_of_ones_own_a_price_needs_the_loss_and_no_probe():
+    net = torch.nn.Linear(4, 3)
+    pruner = Pruner(net, stop="price", price=0.5)
+    pruner.snapshot()
+    losses = (2.0, 1.0, 0.6)
+    assert [pruner.check(n, train_loss=loss) for n, loss in enumerate(losses, 1)] == [0, 0, 1]
+    with pytest.raises(ValueError, match="reads train_loss, which this check was not given"):
+        pruner.check(4)
