@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from infcop_lite import data, loop
 from infcop_lite.compute import threads
+from infcop_lite.confidence import quantile
 from infcop_lite.config import Config
 from infcop_lite.flows import collect_activations, flow_distance, information_flow
 from infcop_lite.level import Trainer
@@ -112,19 +113,20 @@ def verdict(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Indexed by probe and rule. ``levels``; ``stopped``: share of them that the rule ended;
         ``wrong``: share that it ended at a look whose true distance was not below the tolerance;
-        ``exceed``: share of looks that read further below the truth than the allowance of one look,
+        ``below``: share of looks that read below the truth, which is how often a tolerance put
+        there would be met without allowance; ``exceed``: by more than the allowance of one look,
         which T7.16 puts at 0.05; ``shift`` and ``spread``: mean and standard deviation of what was
         read less the truth, in logarithms and standard errors, which T7.15 puts at 0 and 1.
     """
     held = rows.assign(wrong=rows["stopped"] & (rows["truth"] >= EPSILON))
     held["off"] = (held["read"] / held["truth"]).map(math.log) / held["error"]
-    held["exceed"] = held["off"] < -1.645
+    held["below"], held["exceed"] = held["off"] < 0, held["off"] < -quantile(CONFIDENCE)
     by = held.groupby(["probe", "rule"])
     levels = held.groupby(["probe", "rule", "seed", "level"])[["stopped", "wrong"]].any()
     table = levels.groupby(["probe", "rule"]).mean()
     table.insert(0, "levels", levels.groupby(["probe", "rule"]).size())
-    table["exceed"], table["shift"] = by["exceed"].mean(), by["off"].mean()
-    return table.assign(spread=by["off"].std())
+    shares = by[["below", "exceed"]].mean()
+    return table.join(shares).assign(shift=by["off"].mean(), spread=by["off"].std())
 
 
 def run_missing(path: Path = ROWS, seeds: range = SEEDS) -> None:

@@ -13,8 +13,8 @@ from .checks import Check, positive, trained
 class PriceOfTime:
     """Stop when an epoch lowers the training loss by less than an epoch is worth.
 
-    Source: T7.9; that gradient descent of small steps has a convex sequence of losses is known, Barzilai,
-    Shamir & Zamani 2025, arXiv:2503.10138.
+    Source: T7.9; that small steps of gradient descent have a convex sequence of losses is known,
+    Barzilai, Shamir & Zamani 2025, arXiv:2503.10138.
 
     The loss of a check is a mean over the steps since the check before, so it is that of the middle
     of its interval. The slope is taken between the middles of the last two intervals, which need
