@@ -8,6 +8,15 @@ a run they do: later levels begin where earlier readings ended a level, and the 
 of the training images. Here a small MLP is pruned on 600 images of mnist-small, once under each
 rule and with each kind of probe. At each look the distance on 5,300 other images is measured, too:
 the truth. A row of error_rate.csv is one look. Killed, the script goes on with the next seed.
+
+What holds, in 240 runs. A rule that takes its reading as it is ends a few levels in a hundred that
+are not within its tolerance: all those looks were close to it, and of the close ones it took one in
+five. With the confidence of one look or of four none was ended wrongly, at the price of some levels
+that could have ended. The standard error is right for a held-out probe: the readings spread as they
+should around the truth, and exceed the allowance no more often than the theorem allows, in later
+levels as in the first. On training images they are shifted to the safe side, by a quarter of a
+standard error: the flow there looks further from the snapshot than it is. That is what was seen
+here, and no theorem; another network may be shifted the other way.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from infcop_lite.flows import collect_activations, flow_distance, information_fl
 from infcop_lite.loop import run
 from infcop_lite.masks import apply_masks, full_masks
 from infcop_lite.stopping import FlowConsistency
+from infcop_lite.theory import certainty
 from infcop_lite.windows import decided, fed_shares, mask_window
 
 FAST = {"subset": 200, "levels": 1, "fraction": 0.5, "epochs": 1, "warmup_epochs": 1}
@@ -172,3 +173,15 @@ def test_t7_12_a_relative_epsilon_above_one_accepts_a_dead_network_and_the_confi
         parameter.data.zero_()
     distance = flow_distance(flow(model, torch.randn(30, 3)), start)
     assert distance == start.norm().item()
+
+
+def test_in_a_chain_the_equations_of_the_theory_give_the_same_window():
+    draw, model = torch.Generator().manual_seed(4), mlp(6, 8, 7, 5)
+    inputs = torch.randn(30, 6, generator=draw)
+    inputs[:, 0] = 1.0
+    for density in (0.1, 0.2, 0.4):
+        masks = random_masks(model, density, draw)
+        shares = fed_shares(model, masks, inputs)
+        varying, start = (inputs != inputs[:1]).any(0), torch.tensor([0.3, -0.2])
+        expected = certainty.mask_window(start, list(masks.values()), varying)
+        assert mask_window(start, shares.values()) == pytest.approx(expected)
