@@ -111,8 +111,9 @@ def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
 def _rule_of(rows: pd.DataFrame, config: Mapping[str, Any]) -> dict[str, Any]:
     rule = {name: rows[name].iloc[0] for name in ("rule", *labels.RULE) if name in rows}
     is_its_own = str(config.get("stop")) == rule.get("stop")  # not a folder of many rules
-    if is_its_own and {"mask", "patience"} & set(str(config["stop"]).split("+")):
-        rule["patience"] = config.get("patience")
+    if is_its_own:
+        names = set(str(config["stop"]).split("+"))
+        rule |= {k: config.get(k) for k, of in labels.MORE.items() if of & names}
     return rule
 
 

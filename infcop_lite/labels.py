@@ -19,7 +19,10 @@ KINDS += ("mask", "patience", "any", "own")
 #: Columns of `Row` that say which rule it is of.
 COLUMNS = ("kind", "stop", "epsilon", "absolute", "reference", "epochs_fixed")
 #: Settings that make a rule, of which some are no columns.
-RULE = ("stop", "epsilon", "absolute", "patience", "reference")
+RULE = ("stop", "epsilon", "absolute", "patience", "reference", "price", "confidence")
+#: Those that are no columns -> the names of the rules that they matter to.
+MORE = {"patience": {"mask", "patience"}, "price": {"price", "break-even"}}
+MORE |= {"confidence": {"information"}}
 
 _KIND_OF = {"budget": FULL, "accuracy": "accuracy", "information": "flow", "gradient": "flow"}
 _KIND_OF |= {"small-gradient": "gradient", "mask": "mask", "patience": "patience"}

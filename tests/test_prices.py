@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from infcop_lite import collecting, records
 from infcop_lite.stopping import BreakEven, Check, PriceOfTime
 
 EVEN = np.arange(0, 401, 5)
@@ -167,3 +168,15 @@ def test_the_first_check_after_training_may_break_even_but_has_no_slope():
     for checks in ([Check(1.0, train_loss=0.0)], [Check(0.0), Check(1.0, train_loss=0.0)]):
         assert BreakEven(0.1).stop(checks)
         assert not PriceOfTime(0.1).stop(checks)
+
+
+def test_runs_of_two_prices_are_two_rules_of_one_family(tmp_path):
+    shared = {"stop": "price", "seed": 0, "warmup_epochs": 2}
+    row = {"rule": "price", "kind": "loss", "stop": "price", "level": 0, "epoch": 1.0}
+    for name, more in {"a": {}, "b": {"price": 0.2}}.items():  # a default is left out
+        records.begin(tmp_path / name, shared | more)
+        rows = [row | {"stopped": True}]
+        records.save(tmp_path / name, shared | more, rows, finished=True)
+    found = collecting.collect(tmp_path)
+    assert found["family"].tolist() == ["all", "all"]
+    assert found["rule"].tolist() == ["price", "price, price=0.2"]
