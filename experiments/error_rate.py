@@ -37,7 +37,8 @@ from infcop_lite.confidence import quantile
 from infcop_lite.config import Config
 from infcop_lite.flows import collect_activations, flow_distance, information_flow
 from infcop_lite.level import Trainer
-from infcop_lite.monitor import Measured, Monitor
+from infcop_lite.measured import Measured
+from infcop_lite.monitor import Monitor
 from infcop_lite.rows import Row
 from infcop_lite.stopping import FlowConsistency
 

@@ -12,7 +12,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import data, records
-from .config import ANNEAL, Config
+from ._moved import ANNEAL
+from .config import Config
 from .datasets import SOURCES
 from .own import FUNCTIONS
 from .rows import Row

@@ -45,6 +45,12 @@ NAMES = {
         name: f"compute.{name}" for name in ("accelerator", "choose_device", "lay_out", "threads")
     },
 }
+#: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
+ANNEAL = {
+    "never": {"level_schedule": "constant", "last_schedule": "constant"},
+    "last": {"level_schedule": "constant", "last_schedule": "linear"},
+    "always": {"level_schedule": "linear", "last_schedule": "linear"},
+}
 _A_VALUE = "what a level begins with is a value now"
 #: What has no successor that takes the same arguments.
 GONE = {
@@ -83,3 +89,13 @@ def register() -> None:
         module = ModuleType(f"infcop_lite.{old}", "Names of the first release, which have moved.")
         module.__getattr__ = lookup(old, names)  # type: ignore[method-assign]
         sys.modules.setdefault(module.__name__, module)
+
+
+def from_anneal(anneal: str) -> dict[str, str]:
+    """Return the schedules that `anneal`, of the first release, stands for, and say so."""
+    if anneal not in ANNEAL:
+        raise ValueError(f"unknown anneal {anneal!r}; choose from {', '.join(ANNEAL)}")
+    instead = ", ".join(f"{name}={value!r}" for name, value in ANNEAL[anneal].items())
+    message = f"anneal={anneal!r} is now {instead}; the old name goes with the next release"
+    warnings.warn(message, DeprecationWarning, stacklevel=4)
+    return ANNEAL[anneal]

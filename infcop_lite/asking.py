@@ -1,7 +1,8 @@
 """What a rule asks somebody else's training loop for: at the snapshot, and at every check."""
 
 from .config import Config
-from .monitor import ON_PROBE, Measured
+from .measured import Measured
+from .monitor import ON_PROBE
 from .never import Never
 from .stopping import Rule, stop_rule
 

@@ -1,6 +1,5 @@
 """Everything that decides a run: one frozen dataclass, which is also the command line."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, fields
 from typing import Any, get_type_hints
@@ -20,12 +19,6 @@ from .train import OPTIMIZERS, SCHEDULES
 
 STOPS = tuple(RULES)
 REFERENCES = ("warmup", "trained")
-#: What `anneal`, of the first release, stands for: the schedules of the levels and of the last.
-ANNEAL = {
-    "never": {"level_schedule": "constant", "last_schedule": "constant"},
-    "last": {"level_schedule": "constant", "last_schedule": "linear"},
-    "always": {"level_schedule": "linear", "last_schedule": "linear"},
-}
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,7 @@ class Config:
     def __post_init__(self, anneal: str | None) -> None:
         hints = get_type_hints(type(self))
         if anneal is not None:
-            for name, value in _from_anneal(anneal).items():
+            for name, value in _moved.from_anneal(anneal).items():
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "dense", patterns(self.dense))
         for f in fields(self):
@@ -244,15 +237,6 @@ class Config:
     def last_epochs(self) -> float:
         """Epochs at the final density."""
         return self.epochs if self.final_epochs is None else self.final_epochs
-
-
-def _from_anneal(anneal: str) -> dict[str, str]:
-    if anneal not in ANNEAL:
-        raise ValueError(f"unknown anneal {anneal!r}; choose from {', '.join(ANNEAL)}")
-    instead = ", ".join(f"{name}={value!r}" for name, value in ANNEAL[anneal].items())
-    message = f"anneal={anneal!r} is now {instead}; the old name goes with the next release"
-    warnings.warn(message, DeprecationWarning, stacklevel=4)
-    return ANNEAL[anneal]
 
 
 __getattr__ = _moved.lookup("config", _moved.NAMES["config"])

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ._moved import ANNEAL
 from .batches import named
-from .config import ANNEAL, Config
+from .config import Config
 from .data import Split
 from .feeding import Source
 from .masks import Masks

@@ -22,7 +22,8 @@ from .config import Config
 from .drawing import drawn_masks, mask_change
 from .feeding import InMemory, Source
 from .masks import Masks, apply_masks, check_masks, full_masks, rewind
-from .monitor import Measured, Monitor
+from .measured import Measured
+from .monitor import Monitor
 from .train import check_times, evaluate, evaluating
 from .training import seed_of, training
 

@@ -7,7 +7,7 @@ from .compute import threads
 from .config import Config
 from .level import Trainer
 from .masks import Masks
-from .monitor import Measured
+from .measured import Measured
 from .recording import Recorder
 from .rows import Row
 from .tree import Event, Result, State, Tree

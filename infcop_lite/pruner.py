@@ -15,7 +15,8 @@ from .config import Config
 from .drawing import drawn_masks, mask_change
 from .level import next_start
 from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
-from .monitor import ON_PROBE, Measured, Monitor, plain, told
+from .measured import Measured, plain, told
+from .monitor import ON_PROBE, Monitor
 from .placement import check_whole, inner
 from .planning import check_plan
 from .ranks import agreed

@@ -14,7 +14,7 @@ from .flows import FLOWS
 from .ledger import commit
 from .level import Trainer
 from .masks import Masks, density, mask_distance
-from .monitor import Measured, measurements
+from .measured import Measured, measurements
 from .rows import Row
 from .stopping import HELD_AGAINST, AnyOf, FixedEpochs, stop_rule
 

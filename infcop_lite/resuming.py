@@ -17,7 +17,7 @@ from . import _moved, ledger, records
 from .compute import accelerator, resources
 from .config import REFERENCES
 from .level import Start
-from .monitor import Measured
+from .measured import Measured
 from .rows import Row, parse
 from .tree import State
 

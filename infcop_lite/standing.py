@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .batches import moved
 from .masks import Masks
-from .monitor import Measured, plain, told
+from .measured import Measured, plain, told
 from .stopping import Check
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .amounts import is_sparse_enough
 from .level import Start
 from .masks import Masks, check_masks
-from .monitor import Measured, measurements
+from .measured import Measured, measurements
 from .recording import Recorder
 from .rows import Row
 from .stopping import Check, FixedEpochs, Rule, stop_rule

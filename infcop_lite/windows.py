@@ -11,7 +11,7 @@ from .batches import take
 from .flows import collect_activations
 from .level import Trainer
 from .masks import Masks
-from .monitor import Measured
+from .measured import Measured
 from .stopping import FlowConsistency, Rule, consistencies
 
 #: Modules that keep units apart: what is constant before them is constant after.

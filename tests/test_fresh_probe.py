@@ -11,7 +11,7 @@ from infcop_lite.flows import collect_activations, flow_distance, information_fl
 from infcop_lite.identity import identity
 from infcop_lite.level import Trainer
 from infcop_lite.loop import State, compare, run
-from infcop_lite.monitor import Measured
+from infcop_lite.measured import Measured
 from infcop_lite.rows import SECONDS
 from infcop_lite.stopping import FixedEpochs, FlowConsistency
 
