@@ -105,15 +105,22 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as the text of a CSV file; a number that is not there is empty.
 
     Args:
-        rows: one mapping per check, in order; the last has all keys, and what an earlier one, of an
-            earlier release, lacks is empty.
+        rows: one mapping per check, in order, all with the same keys; those before ``metrics`` was
+            a column may lack it.
+
+    Raises:
+        ValueError: rows with other keys.
 
     >>> to_csv([{"level": 0, "loss": NAN}])
     'level,loss\\n0,\\n'
     """
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
+        names = list(rows[-1])
+        odd = {name for row in rows for name in row.keys() ^ set(names)} - {"metrics"}
+        if odd:
+            raise ValueError(f"not all rows of one table have the columns {', '.join(sorted(odd))}")
+        writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _as_text(v) for k, v in row.items()} for row in rows)
     return text.getvalue()
