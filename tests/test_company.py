@@ -30,8 +30,11 @@ RULES = {
     "mask": {"stop": "mask", "epsilon": 0.1, "patience": 1},
     "loss": {"stop": "loss", "monitor": True},
     "any": {"stop": "information+accuracy", "epsilon": 0.2},
+    "sure": {"stop": "information", "epsilon": 0.5, "confidence": 0.8},
+    "price": {"stop": "price", "price": 0.5},
 }
 OF_THE_RULE = {"stop", "epsilon", "absolute", "patience", "reference", "monitor"}
+OF_THE_RULE |= {"price", "confidence"}
 
 
 def halfway(level, snapshot, weights, masks):
@@ -93,6 +96,7 @@ CHANGES = {
     "spacing": {"spacing": "doubling", "check_steps": 1},
     "probe_size": {"probe_size": 20},
     "gradient_probe": {"gradient_probe": 30},
+    "fresh_probe": {"fresh_probe": True, "probe_size": 60},
     "optimizer": {"optimizer": "adam", "lr": 0.002},
     "loss": {"loss": hinge},
     "evaluate": {"evaluate": spread},
@@ -124,8 +128,14 @@ def test_every_field_is_tried_at_another_value_than_its_default():
         assert len({str(options[name]) for options in tried}) > 1
 
 
+def config_of(changes, rule):
+    """The config of a rule; a fresh probe knows no trained reference."""
+    held = {"reference": "warmup"} if changes.get("fresh_probe") else {}
+    return replace(BASE, **changes | RULES[rule] | held)
+
+
 def configs_of(changes):
-    return {name: replace(BASE, **changes, **rule) for name, rule in RULES.items()}
+    return {name: config_of(changes, name) for name in RULES}
 
 
 def told(rows, *without):
@@ -167,7 +177,7 @@ def test_a_comparison_and_a_run_keep_the_same_rows(changes):
 @each_setting
 def test_a_run_goes_on_from_every_state_as_if_nothing_had_happened(changes):
     for everything in (False, True):
-        for config in (replace(BASE, **changes, **RULES[name]) for name in ("trained", "mask")):
+        for config in (config_of(changes, name) for name in ("trained", "mask", "sure")):
             states: list[State] = []
             whole = list(run(config, keep=states.append, everything=everything))
             assert states[-1].finished
