@@ -168,7 +168,7 @@ MAY_IMPORT = {
     "sweep": {"_moved", "config", "identity", "loop", "own", "pool", "records", "resuming", "rows"},
     "figures": set(),
     "glue": set(),
-    "__main__": {"config", "data", "datasets", "own", "records", "rows", "sweep"},
+    "__main__": {"_moved", "config", "data", "datasets", "own", "records", "rows", "sweep"},
     "__init__": {
         "_moved",
         "collecting",

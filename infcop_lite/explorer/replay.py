@@ -19,7 +19,7 @@ from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore,
 from ..level import Trainer
 from ..loop import run
 from ..masks import Masks, density
-from ..monitor import Measured
+from ..measured import Measured
 from ..rows import Row
 from ..stopping import AnyOf, FlowConsistency, MaskStability, SmallGradient, stop_rule
 from ..tree import State
