@@ -11,7 +11,7 @@ from torch import nn
 from .checks import READS, Check
 from .train import evaluating
 
-#: Names that no number of one's own may have: those of other measurements, and of a check's fields.
+#: Names that no number of one's own may have, those of other measurements and of a check's fields.
 TAKEN = (READS | {f.name for f in fields(Check)}) - {"accuracy"}
 
 

@@ -10,7 +10,7 @@ def glue(**facts: Any) -> None:
     """Give the prose of a notebook's page its numbers, each by a name.
 
     Source: as `myst_nb.glue`, which a hosted notebook service does not bring. On the page,
-    ``{glue:text}`density` `` stands where the number shall stand, before the cell or after.
+    the role ``glue:text`` with the name stands where the number shall, before the cell or after.
 
     Args:
         **facts: name -> what stands there, as ``str`` writes it: round it, and give its unit.

@@ -52,7 +52,7 @@ def distance_error(
         relative: whether the distance is in units of the reference's norm.
 
     Returns:
-        A number >= 0: the standard error is that of a random sample of a large population. 0 if
+        A number >= 0. The standard error is that of a random sample of a large population. 0 if
         the two flows cannot be told apart on any sample; infinite if they agree by chance, or if
         the reference flow is zero.
 

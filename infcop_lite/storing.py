@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str], model: nn.Module) -> nn.Module:
             result shall be; not touched. What `compact` made is traced and folded once more.
 
     Returns:
-        The network: a graph module in eval mode if `compact` made it, else of the class of
+        The network, a graph module in eval mode if `compact` made it, else of the class of
         ``model``, in the modes that it is in. Bit by bit, where ``model`` is of its precision.
 
     Raises:

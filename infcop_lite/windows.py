@@ -14,7 +14,7 @@ from .masks import Masks
 from .measured import Measured
 from .stopping import FlowConsistency, Rule, consistencies
 
-#: Modules that keep units apart: what is constant before them is constant after.
+#: Modules that keep units apart, so that what is constant before them is constant after.
 UNITWISE: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid, nn.Identity),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Flatten),
