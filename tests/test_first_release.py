@@ -110,6 +110,7 @@ def on_that_machine():
     return is_x86 and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
+@functools.cache
 def rows_again(kind):
     """What this file prints when run as a script, with those instructions."""
     command = [sys.executable, "-W", "ignore", __file__, kind]
@@ -133,45 +134,74 @@ def test_the_loop_comes_to_the_rows_of_the_first_release():
     ran beside it; it is empty now, but where every check is kept. With even checks `to_end` was
     filled in at the first check alone, with 0.
     """
-    then = json.loads(gzip.decompress(ROWS.read_bytes()))
+    num_runs, num_compared = 0, 0
+    for about, then, now, expected in pairs_on_digits():
+        names, num_rows = changed_columns(then, now)
+        assert names <= expected, about
+        num_runs, num_compared = num_runs + 1, num_compared + num_rows
+    assert num_runs >= 100
+    assert num_compared > (3_000 if rounds_as_then() else 300)
+
+
+def pairs_on_digits():
+    """Yield what a run is, its rows then and now, and columns that may be others."""
+    then, now = json.loads(gzip.decompress(ROWS.read_bytes())), rows_again("digits")
     if torch.__version__.partition("+")[0] != then["torch"].partition("+")[0]:
         pytest.skip("another torch gives other last bits")
-    now, num_compared = rows_again("digits"), 0
     assert len(now["alone"]) == len(then["alone"]) >= 59
     for a, b in zip(then["alone"], now["alone"], strict=True):
-        assert changed_columns(a["rows"], b["rows"]) == set(), a["options"]
-        num_compared += len(a["rows"]) * len(a["rows"]["level"])
+        yield a["options"], a["rows"], b["rows"], set()
     for a, b in zip(then["together"], now["together"], strict=True):
         expected = {"to_end"} if a["options"].get("spacing") != "doubling" else set()
         expected |= set() if a["every_check"] else {"mask_distance"}
         for rule, rows in a["rows"].items():
-            assert changed_columns(rows, b["rows"][rule]) <= expected, (a["options"], rule)
-            num_compared += len(rows) * len(rows["level"])
-    assert num_compared > 20_000
+            yield (a["options"], rule), rows, b["rows"][rule], expected
 
 
-def changed_columns(then, now):
-    """Columns that hold another value where the first release had one.
+@functools.cache
+def rounds_as_then():
+    """Whether every bit is that of the first release: its kind of processor, not only its code."""
+    exact = functools.partial(changed_columns, rel_tol=0.0)
+    return all(exact(then, now)[0] <= may for _, then, now, may in pairs_on_digits())
 
-    A processor of another kind may round the sixth digit otherwise, and does.
+
+def changed_columns(then, now, rel_tol=1e-4):
+    """Columns that hold another value where the first release had one, and how many rows agree.
+
+    A processor of another kind may round the last digit otherwise, though its instructions have the
+    same names, and training multiplies that. So from the first row on that differs, by rounding
+    and no more, a run tells nothing further.
     """
+    names = [name for name in then if name != "rule"]
+    rows = zip(
+        itertools.zip_longest(*(then[name] for name in names)),
+        itertools.zip_longest(*(now[name] for name in names)),
+        strict=True,
+    )
+    num_equal = 0
+    changed = set()
+    for old, new in rows:
+        other = [(k, a, b) for k, a, b in zip(names, old, new, strict=True) if a not in (None, b)]
+        is_rounding = [
+            isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=rel_tol)
+            for _, a, b in other
+        ]
+        changed |= {k for (k, _, _), so in zip(other, is_rounding, strict=True) if not so}
+        if any(is_rounding):
+            break
+        num_equal += 1
+    return changed, num_equal
 
-    def differ(a, b):
-        is_number = isinstance(a, float) and isinstance(b, float)
-        return a is not None and not (math.isclose(a, b, rel_tol=2e-5) if is_number else a == b)
 
-    return {
-        name
-        for name, values in then.items()
-        if name != "rule" and any(differ(a, b) for a, b in itertools.zip_longest(values, now[name]))
-    }
-
-
-def test_a_column_that_is_off_by_a_hair_more_than_the_sixth_digit_is_named():
-    then = {"flow_distance": [0.0167486, None], "level": [1, 2], "rule": ["a", "b"]}
-    assert changed_columns(then, then | {"flow_distance": [0.0167488, 1.0]}) == set()
-    assert changed_columns(then, then | {"flow_distance": [0.0167491, 1.0]}) == {"flow_distance"}
-    assert changed_columns(then, then | {"level": [1, 3]}) == {"level"}
+def test_a_column_that_is_off_by_more_than_rounding_is_named():
+    then = {"flow_distance": [0.0167486, None, 2.0], "level": [1, 2, 3], "rule": ["a", "b", "c"]}
+    assert changed_columns(then, then) == (set(), 3)
+    rounded = then | {"flow_distance": [0.0167488, 1.0, 3.0]}
+    assert changed_columns(then, rounded) == (set(), 0)
+    assert changed_columns(then, rounded, rel_tol=0.0) == ({"flow_distance"}, 3)
+    off = then | {"flow_distance": [0.01676, 1.0, 2.0]}
+    assert changed_columns(then, off) == ({"flow_distance"}, 3)
+    assert changed_columns(then, then | {"level": [1, 2, 4]}) == ({"level"}, 3)
 
 
 @needs_that_machine
@@ -180,6 +210,8 @@ def test_a_column_that_is_off_by_a_hair_more_than_the_sixth_digit_is_named():
 @pytest.mark.skipif(not data.available("mnist"), reason="needs MNIST")
 def test_the_committed_rows_of_the_mlp_come_out_again():
     """Two rules of seed 0, 34 levels, all that was measured, to all six digits."""
+    if not rounds_as_then():
+        pytest.skip("a processor that rounds otherwise, as the rows on digits show")
     held = rows_again("mnist")
     table = pd.read_csv(io.BytesIO(gathered()["mlp/fixed-0"]["rows.csv"]))
     if evidence.provenance("mlp")["fixed-0"]["versions"]["torch"] != version("torch"):
@@ -194,7 +226,7 @@ def test_the_committed_rows_of_the_mlp_come_out_again():
         }
         measured = {name for name, column in then.items() if any(v is not None for v in column)}
         assert {"train_loss", "information_trained", "gradient_trained", "overlap"} <= measured
-        assert changed_columns(then, rows) == set()
+        assert changed_columns(then, rows, rel_tol=0.0)[0] == set()
 
 
 def number(value):
