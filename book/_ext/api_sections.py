@@ -55,7 +55,17 @@ def write_sections(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = expand(source[0])
 
 
+def is_hook(app: Sphinx, kind: str, name: str, *_: Any) -> bool | None:
+    """Say that a callback's hooks are left out: a trainer calls them, nobody else does.
+
+    >>> is_hook(None, "class", "on_train_end"), is_hook(None, "class", "step")
+    (True, None)
+    """
+    return True if kind == "class" and name.startswith("on_") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("source-read", write_sections)
+    app.connect("autodoc-skip-member", is_hook)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
