@@ -105,7 +105,7 @@ def test_every_field_of_the_config_is_an_option_and_there_are_no_others(call):
     code, text, _ = call("run --help")
     assert code == 0
     expected = {"--" + f.name.replace("_", "-") for f in OPTIONS}
-    negations = {"--no-absolute", "--no-monitor"}
+    negations = {"--no-absolute", "--no-fresh-probe", "--no-monitor"}
     assert options_in(text) == expected | negations | {"--out", "--help"}
 
 
@@ -142,7 +142,7 @@ def test_help_names_the_actions(call):
 @pytest.mark.parametrize("f", OPTIONS, ids=lambda f: f.name)
 def test_an_option_sets_its_field_and_nothing_else(f, out):
     flag, others = "--" + f.name.replace("_", "-"), {"fraction": 0.5, "p": 0.4, "q": 0.9}
-    others |= {"final_density": 0.5}
+    others |= {"final_density": 0.5, "confidence": 0.9}
     if isinstance(f.default, bool):
         words, value = [f"--no-{flag[2:]}" if f.default else flag], not f.default
     elif f.name == "dense":
