@@ -48,7 +48,8 @@ class PriceOfTime:
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the loss fell by no more than the price between the last two intervals."""
         intervals = [check for check in checks if check.epoch > 0]
-        if len(intervals) < 2:
+        known = [check.train_loss < float("inf") for check in intervals]  # or refused by name
+        if len(intervals) < 2 or not all(known[-2:]):
             return False
         before, now = intervals[-2:]
         begin = intervals[-3].epoch if len(intervals) > 2 else 0.0

@@ -301,6 +301,7 @@ def test_the_kind_of_a_rule_is_in_its_rows():
     assert {name: row.kind for name, row in found.items()} == {
         **{"full": "full", "k = 0": "constant", "k = 1": "constant", "late": "schedule"},
         **{"information": "flow", "trained": "flow", "mask": "mask", "loss": "loss", "any": "any"},
+        **{"price": "loss", "sure": "flow"},
     }
     assert (found["k = 1"].epochs_fixed, found["k = 1"].reference) == (1.0, "")
     assert (found["trained"].epsilon, found["trained"].reference) == (0.9, "trained")

@@ -602,11 +602,15 @@ def section(cells, heading):
 
 
 def guide(monkeypatch, results):
-    """What the cells of the guide compute from a folder of results, by name."""
+    """What the cells of the guide compute from a folder of results, by name.
+
+    Those that give the prose its numbers assert what the committed tables hold, and are left out.
+    """
     monkeypatch.setenv("INFCOP_RESULTS_DIR", str(results))
     monkeypatch.setattr(plt, "show", plt.close)
     cells = cells_of(13)
-    code = [cell.source for cell in section(cells, "Which rule when?") if cell.cell_type == "code"]
+    parts = [cell for cell in section(cells, "Which rule when?") if cell.cell_type == "code"]
+    code = [cell.source for cell in parts if not cell.id.endswith("-said")]
     (imports,) = [cell.source for cell in cells if "import matplotlib" in cell.source]
     names = {}
     for source in [imports, *code]:
@@ -634,7 +638,9 @@ def test_the_guide_names_the_cheapest_rule_that_passes_and_prices_what_it_advise
 
 def test_the_guide_says_less_where_there_are_fewer_results(monkeypatch, tmp_path, capsys):
     few = {"mlp/fixed-0", "mlp/fixed-1", "convnet/fixed-0"}
-    assert set(gather.restore(few.__contains__, tmp_path)) == few
+    others = "neighbours/"  # what the guide says of gradual pruning has its own seeds
+    there = gather.restore(lambda name: name in few or name.startswith(others), tmp_path)
+    assert {name for name in there if not name.startswith(others)} == few
     names = guide(monkeypatch, tmp_path)
     assert_sound(names)
     assert set(names["decided"]) == {"mlp"}
