@@ -134,6 +134,7 @@ def refresh(model: nn.Module) -> None:
     Args:
         model: any module; what torch does not prune stays as it is. Gradients stay, too.
 
+    >>> import copy
     >>> layer = to_torch_prune(nn.Linear(2, 1), {"weight": torch.tensor([[True, False]])})
     >>> layer(torch.ones(1, 2)).sum().backward()
     >>> refresh(layer)

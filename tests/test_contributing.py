@@ -517,12 +517,12 @@ BROKEN = {  # what is left out or broken: the file, the edit, the tests that say
     "the chapter is not in the contents": (
         "book/_toc.yml",
         without("notebooks/99-toy"),
-        "tests/test_book.py::test_the_contents_list_every_notebook_in_order",
+        "tests/test_book.py::test_the_contents_list_every_notebook_once",
     ),
     "the chapter is not on the first page": (
         "book/intro.md",
         without("99-toy"),
-        "tests/test_book.py::test_the_first_page_lists_every_chapter_in_order_by_its_title",
+        "tests/test_book.py::test_the_first_page_lists_every_chapter_in_the_order_of_the_contents_by_its_title",
     ),
     "the widget is in no table": (
         "book/explorer.md",
