@@ -4,6 +4,7 @@ Equation functions take scores or weights; `next_masks` puts them together as a 
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from .config import Config
 from .layers import is_layer
-from .masks import Masks, check_masks, density, keep_best, prunable
+from .masks import Masks, check_masks, density, found, keep_best, prunable
 from .scores import SCORES, Batch, Loss, magnitude
 
 Fractions = float | dict[str, float]
@@ -143,13 +144,13 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
     >>> spared(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), ("1",))
     {'1.weight': 'dense'}
     """
-    weights, found = prunable(model), dict[str, str]()
+    weights, left = prunable(model), dict[str, str]()
     for pattern in dense:
         named = [name for name in weights if _is_called(name, pattern)]
         if not named:
             layers = ", ".join(name.removesuffix(".weight") for name in weights)
             raise ValueError(f"dense: no layer is called {pattern!r}; there are {layers}")
-        found |= dict.fromkeys(named, "dense")
+        left |= dict.fromkeys(named, "dense")
     frozen = {name: "frozen" for name, weight in weights.items() if not weight.requires_grad}
     others = {
         id(parameter)
@@ -158,13 +159,40 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
         for parameter in module.parameters(recurse=False)
     }
     tied = {name: "tied" for name, weight in weights.items() if id(weight) in others}
-    left = found | tied | frozen
+    left = left | tied | frozen
     if len(left) == len(weights):
         raise ValueError(
             "nothing is left to prune: all layers are dense, tied to layers that are never pruned,"
             " or frozen, requires_grad being False"
         )
     return left
+
+
+def first_masks(model: nn.Module, dense: tuple[str, ...], stacklevel: int) -> Masks:
+    """Return what a network that came in keeps: all but its exact zeros, and a warning if any.
+
+    Args:
+        model, dense: as for `spared`. Layers that stay dense, or are tied, are kept whole: a zero
+            row of padding is no pruning. A frozen layer keeps its zeros.
+        stacklevel: of the warning, as `warnings.warn` counts.
+
+    Raises:
+        ValueError: as for `spared`.
+
+    >>> net = nn.Linear(2, 1)
+    >>> first_masks(net, (), 2)["weight"].all().item()
+    True
+    """
+    masks = found(model)
+    for name, why in spared(model, dense).items():
+        masks[name] = masks[name] | (why != "frozen")
+    if density(masks) < 1:
+        warnings.warn(
+            f"the network came in sparse, density {density(masks):.4f}: pruning goes on from its"
+            " zeros; give masks=masks.full_masks(model) to start dense",
+            stacklevel=stacklevel,
+        )
+    return masks
 
 
 def next_masks(

@@ -1,20 +1,19 @@
 """The method around a training loop of your own: the same masks, scores, rules and starts."""
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .amounts import is_sparse_enough, spared
+from .amounts import first_masks, is_sparse_enough
 from .asking import check_given, held_rule
 from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
 from .level import next_start
-from .masks import Masked, Masks, apply_masks, check_masks, density, found, rewind
+from .masks import Masked, Masks, apply_masks, check_masks, density, rewind
 from .measured import Measured, plain, told
 from .monitor import ON_PROBE, Monitor
 from .placement import check_whole, inner
@@ -108,15 +107,16 @@ class Pruner:
         self.stop = stop if isinstance(stop, str) else as_rule(stop)
         more |= {"score": score, "fraction": fraction, "scope": scope, "dense": dense}
         more |= {"rewind": rewind, "final_density": final_density, "model": type(model).__name__}
-        # a rule of one's own may read what no config can measure
         model = inner(model)
         check_whole(model)
+        # a rule of one's own may read what no config can measure
         known = {"stop": stop if type(stop) is str else None, "levels": levels, "epochs": epochs}
         more |= {name: value for name, value in known.items() if value is not None}
         self.config = Config(**{"epochs": ENDLESS} | more)
         self.model, self.levels, self.epochs = model, levels, epochs
         check_plan(model, self.config)
-        self.masks = self._fitting(found(model) if masks is None else masks)
+        given = first_masks(model, self.config.dense, stacklevel=3) if masks is None else masks
+        self.masks = self._fitting(given)
         self.level, self.checks, self._drawn = 0, list[Check](), dict[float, Masks]()
         self._snapshot: Mapping[str, Any] | None = None
         self._reference: Measured | None = None
@@ -126,17 +126,6 @@ class Pruner:
         self._other: tuple[nn.Module, Masked] | None = None
         if masks is not None:
             apply_masks(model, self.masks)
-            return
-        for name, why in spared(model, self.config.dense).items():
-            self.masks[name] = self.masks[name] | (
-                why != "frozen"
-            )  # zeros of padding are no pruning
-        if self.density < 1:
-            warnings.warn(
-                f"the network came in sparse, density {self.density:.4f}: pruning goes on from its"
-                " zeros; give masks=masks.full_masks(model) to start dense",
-                stacklevel=2,
-            )
 
     def _fitting(self, masks: Masks) -> Masks:
         """Return masks in module order, each where its weight is."""

@@ -3,7 +3,6 @@
 import inspect
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
@@ -15,7 +14,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from . import data
-from .amounts import spared
+from .amounts import first_masks, spared
 from .compute import lay_out, threads
 from .config import Config
 from .feeding import Source
@@ -24,7 +23,7 @@ from .layers import copied
 from .level import Start, Trainer
 from .loaders import Adapter, Stream, in_memory
 from .loop import run
-from .masks import Masks, check_masks, density, found, prunable
+from .masks import Masks, check_masks, density, prunable
 from .monitor import check_fit
 from .own import refuse_unknown
 from .planning import check_plan, what_is_left
@@ -280,15 +279,7 @@ def _handed_back(trainer: Trainer, model: nn.Module, rows: list[Row]) -> Pruned:
 def _start_masks(model: nn.Module, masks: Masks | None, config: Config) -> Masks | None:
     """Return what is kept at first, None if that is everything."""
     if masks is None:
-        kept = found(model)
-        for name, why in spared(model, config.dense).items():
-            kept[name] = kept[name] | (why == "dense")
-        if density(kept) < 1:
-            warnings.warn(
-                f"the network came in sparse, density {density(kept):.4f}: pruning goes on from its"
-                " zeros; give masks=masks.full_masks(model) to start dense",
-                stacklevel=3,
-            )
+        kept = first_masks(model, config.dense, stacklevel=4)
     else:
         kept = {name: masks[name] for name in check_masks(model, masks)}
     return kept if density(kept) < 1 else None

@@ -10,6 +10,7 @@ from torch import distributed, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from infcop_lite import flows, masks, prune
+from infcop_lite.amounts import first_masks
 from infcop_lite.config import Config
 from infcop_lite.monitor import Monitor
 from infcop_lite.records import read
@@ -623,3 +624,21 @@ def test_a_setting_that_is_none_names_the_nearest_or_the_way_out(name, words):
     x = points()
     with pytest.raises(TypeError, match=rf"^no setting '{name}': .*{words}"):
         prune(mlp(2), (x, x), (x, x), **{name: 1})
+
+
+def test_a_row_of_padding_in_a_tied_embedding_is_no_pruning():
+    """Pruner knew that and prune did not."""
+    torch.manual_seed(0)
+    words, out = nn.Embedding(5, 4, padding_idx=0), nn.Linear(4, 5, bias=False)
+    out.weight = words.weight
+    net = nn.Sequential(words, nn.Flatten(0, 1), nn.Linear(4, 4), out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(mask.all() for mask in first_masks(net, (), 2).values())
+    net[2].weight.data[0] = 0
+    with pytest.warns(UserWarning, match="came in sparse"):
+        kept = first_masks(net, (), 2)
+    assert {name: int(mask.sum()) for name, mask in kept.items()} == {
+        "2.weight": 12,
+        "3.weight": 20,
+    }

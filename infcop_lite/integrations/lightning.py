@@ -1,6 +1,5 @@
 """A callback of Lightning that prunes what its Trainer trains, level by level."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -101,14 +100,7 @@ class LightningPruner(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let go of the optimisers, and say so if there were levels to come."""
         self._unhook()
-        levels = self.pruner.levels
-        if not self._pace.is_done and (levels or self.pruner.config.final_density):
-            of = f" of {levels}" if levels else ""
-            warnings.warn(
-                f"training has ended in level {self.pruner.level}{of}, with density"
-                f" {self.pruner.density:.4f}: raise max_epochs, or fit again to go on",
-                stacklevel=2,
-            )
+        self._pace.warn_unfinished("raise max_epochs, or fit again to go on")
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the pruner stands, for the trainer's checkpoint."""

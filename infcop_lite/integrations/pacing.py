@@ -1,6 +1,7 @@
 """When to snapshot, check and prune inside somebody else's trainer: what every callback does."""
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,21 @@ class Pace:
             for scheduler, state in zip(schedulers, states, strict=True):
                 scheduler.load_state_dict(state)
         return True
+
+    def warn_unfinished(self, way_out: str) -> None:
+        """Say that training has ended before the last level, if it has.
+
+        Args:
+            way_out: what to do, in the words of the trainer.
+        """
+        pruner, levels = self.pruner, self.pruner.levels
+        if not self.is_done and (levels or pruner.config.final_density):
+            of = f" of {levels}" if levels else ""
+            warnings.warn(
+                f"training has ended in level {pruner.level}{of}, with density"
+                f" {pruner.density:.4f}: {way_out}",
+                stacklevel=3,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, the pruner's state within."""

@@ -1,6 +1,5 @@
 """A callback of Hugging Face's Trainer that prunes what it trains, level by level."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -146,14 +145,7 @@ class TrainerPruner(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Say so if there were levels to come."""
-        levels = self.pruner.levels
-        if not self._pace.is_done and (levels or self.pruner.config.final_density):
-            of = f" of {levels}" if levels else ""
-            warnings.warn(
-                f"training has ended in level {self.pruner.level}{of}, with density"
-                f" {self.pruner.density:.4f}: raise num_train_epochs, or train again to go on",
-                stacklevel=2,
-            )
+        self._pace.warn_unfinished("raise num_train_epochs, or train again to go on")
 
     def load(self, checkpoint: Path | str) -> None:
         """Go on from a checkpoint; only needed where it lies outside of ``args.output_dir``.
