@@ -1,4 +1,4 @@
-"""The page of the library has a section for every module: its table names them, this writes them.
+"""The pages of the library have a section for every module: a table names them, this writes them.
 
 A module that is added needs a row of the table, and one in a package needs nothing.
 """
@@ -14,14 +14,14 @@ PACKAGE = Path(str(files("infcop_lite")))  # as autodoc finds it, wherever the p
 ROW = re.compile(r"(?m)^\| \[`(\w+)`\]\(#\w+\) \|")
 
 
-def section(module: str, marks: str) -> str:
-    """Markdown that documents a module below a heading of so many marks.
+def section(module: str) -> str:
+    """Markdown that documents a module.
 
-    >>> section("masks", "##").splitlines()[0]
+    >>> section("masks").splitlines()[0]
     '## masks'
     """
     body = f".. automodule:: infcop_lite.{module}\n   :members:"
-    return f"{marks} {module}\n\n```{{eval-rst}}\n{body}\n```\n"
+    return f"## {module}\n\n```{{eval-rst}}\n{body}\n```\n"
 
 
 def rooms(text: str) -> list[str]:
@@ -36,22 +36,22 @@ def rooms(text: str) -> list[str]:
 def expand(text: str, package: Path = PACKAGE) -> str:
     """Write the sections into the page, where it has a line "% modules" or "% modules of …".
 
-    >>> "### theory.gradients" in expand("% modules of theory")
+    >>> "## theory.gradients" in expand("% modules of theory")
     True
     """
 
     def of_package(found: re.Match[str]) -> str:
         names = sorted(path.stem for path in (package / found[1]).glob("[!_]*.py"))
-        return "\n".join(section(f"{found[1]}.{name}", "###") for name in names)
+        return "\n".join(section(f"{found[1]}.{name}") for name in names)
 
     plain = [room for room in rooms(text) if not (package / room).is_dir()]
     text = re.sub(r"(?m)^% modules of (\w+)$", of_package, text)
-    return re.sub(r"(?m)^% modules$", "\n".join(section(name, "##") for name in plain), text)
+    return re.sub(r"(?m)^% modules$", "\n".join(section(name) for name in plain), text)
 
 
 def write_sections(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Before the page of the library is parsed."""
-    if docname == "book/api":
+    """Before a page of the library is parsed."""
+    if docname.startswith("book/api"):
         source[0] = expand(source[0])
 
 
