@@ -15,7 +15,6 @@ from infcop_lite.flows import flow_distance, information_flow
 from infcop_lite.loop import State, compare, run
 from infcop_lite.precision import distance_error, flow_influence
 from infcop_lite.stopping import AnyOf, Check, FlowConsistency
-from infcop_lite.theory import certainty
 
 FAST = {"subset": 300, "levels": 2, "fraction": 0.6, "epochs": 3, "warmup_epochs": 1}
 FAST |= {"probe_size": 150, "threads": 1, "device": "cpu"}
@@ -249,13 +248,3 @@ def test_inside_a_loop_of_ones_own_a_price_needs_the_loss_and_no_probe():
     assert [pruner.check(n, train_loss=loss) for n, loss in enumerate(losses, 1)] == [0, 0, 1]
     with pytest.raises(ValueError, match="reads train_loss, which this check was not given"):
         pruner.check(4)
-
-
-def test_the_equations_of_the_theory_give_the_same_error_and_the_same_allowance():
-    other, reference = two_networks(250, torch.Generator().manual_seed(5))
-    flows, psi = ([f(v) for v in (other, reference)] for f in (information_flow, flow_influence))
-    for relative in (True, False):
-        expected = certainty.distance_error(other, reference, relative)[1]
-        assert distance_error(*flows, *psi, relative) == pytest.approx(expected)
-    for looks in (1, 5):
-        assert quantile(0.95, looks) == pytest.approx(certainty.stop_margin(0.95, looks))

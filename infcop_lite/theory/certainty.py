@@ -11,9 +11,10 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from ..flows import information_flow
+from .. import precision, windows
+from ..confidence import quantile
+from ..flows import flow_distance, information_flow
 from .consistency import _norm, _same_shape, _smallest_eigenvalue
-from .information import influence
 
 # --- floors of the mean connectivity ---
 
@@ -59,8 +60,7 @@ def mask_window(
 ) -> tuple[float, float]:
     """Return the smallest and the largest distance that any weights on a mask can have.
 
-    Source: (T7.12); derived here. A tolerance at most the first can never be met; one above the
-    second is met at the first look. In between the mask alone decides nothing.
+    Source: (T7.12); derived here: `windows.mask_window` of the masks' fed shares.
 
     Args:
         reference_flow: (layer - 1,), mean connectivities.
@@ -73,12 +73,7 @@ def mask_window(
     >>> mask_window(torch.tensor([0.5]), [kept, ~kept])  # a dead network: the norm itself
     (0.5, 0.5)
     """
-    shares = fed_shares(masks, varying)
-    largest, flow = shares[:-1] * shares[1:], reference_flow.detach().double()
-    if flow.shape != largest.shape:
-        raise ValueError(f"{len(masks)} masks have {len(largest)} flows, not {tuple(flow.shape)}")
-    lowest = (flow.abs() - largest).clamp_min(0).norm()
-    return lowest.item(), (flow.norm() + largest.norm()).item()
+    return windows.mask_window(reference_flow, fed_shares(masks, varying).tolist())
 
 
 def input_ceiling(inputs: Tensor, mask: Tensor) -> float:
@@ -159,7 +154,7 @@ def distance_error(
 ) -> tuple[float, float]:
     """Return the logarithm of a flow distance and its standard error, both flows on one probe.
 
-    Source: (T7.15); derived here, the delta method on (T2.5).
+    Source: (T7.15); derived here: `precision.distance_error`, of networks' outputs.
 
     Args:
         activations: of the network now, name -> (sample, unit), in execution order.
@@ -167,11 +162,10 @@ def distance_error(
         relative: whether the distance is divided by the norm of the reference's flow.
 
     Returns:
-        Log distance and standard error of it; -inf and NaN for equal flows, NaN for both if a
-        relative distance has a reference flow of 0.
+        Log distance, -inf for equal flows and inf if its unit is 0; and the standard error of it.
 
     Raises:
-        ValueError: different networks or numbers of samples, or as for `information.influence`.
+        ValueError: different networks or numbers of samples, or as for `flows.information_flow`.
 
     Note:
         For samples drawn independently, of networks that were not trained on them.
@@ -181,26 +175,20 @@ def distance_error(
     >>> [round(value, 2) for value in distance_error(now, then, relative=False)]
     [-0.34, 0.05]
     """
-    psi_t, psi_0 = influence(activations), influence(reference)
-    if psi_t.shape != psi_0.shape:
-        raise ValueError("one probe: both networks need the same layers and samples")
-    flow, flow_0 = information_flow(activations), information_flow(reference)
-    delta = flow - flow_0
-    distance, norm = delta.norm(), flow_0.norm()
-    psi = (psi_t - psi_0) @ (delta / distance.square())
-    log_distance = distance.log()
-    if relative:
-        psi = psi - psi_0 @ (flow_0 / norm.square())
-        log_distance = log_distance - norm.log() if norm > 0 else norm.log() * math.nan
-    error = psi.std(correction=0) / math.sqrt(len(psi))
-    return log_distance.item(), error.item()
+    flows = information_flow(activations), information_flow(reference)
+    psi = precision.flow_influence(activations), precision.flow_influence(reference)
+    error = precision.distance_error(*flows, *psi, relative)
+    distance, unit = flow_distance(*flows), flows[1].norm().item() if relative else 1.0
+    if distance == 0:
+        return -math.inf, error
+    return math.inf if unit == 0 else math.log(distance / unit), error
 
 
 def stop_margin(confidence: float, looks: int = 1) -> float:
     """Return how many standard errors a log distance must lie below the log tolerance.
 
-    Source: (T7.16); derived here. The normal quantile of ``1 - (1 - confidence) / looks``: then a
-    level passes with its distance above the tolerance with probability at most 1 - confidence.
+    Source: (T7.16); derived here: `confidence.quantile`, for any confidence. A level then passes
+    with its distance above the tolerance with probability at most 1 - confidence.
 
     Args:
         confidence: in (0, 1).
@@ -214,7 +202,7 @@ def stop_margin(confidence: float, looks: int = 1) -> float:
     """
     if not 0 < confidence < 1 or looks < 1:
         raise ValueError(f"confidence in (0, 1) and looks >= 1, not {confidence} and {looks}")
-    return NormalDist().inv_cdf(1 - (1 - confidence) / looks)
+    return quantile(confidence, looks)
 
 
 def probe_needed(

@@ -11,7 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..flows import _check_samples, _influence, _standardised_layers
+from ..flows import _check_samples, _standardised_layers
+from ..precision import flow_influence
 
 
 def _blocks(*matrices: Tensor) -> list[Tensor]:
@@ -235,8 +236,7 @@ def influence(activations: Mapping[str, Tensor]) -> Tensor:
     >>> influence({"a": f, "b": f}).abs().max().item() < 1e-12  # no error at correlation 1
     True
     """
-    pairs = pairwise(_standardised_layers(activations))
-    return torch.stack([_influence(*pair) for pair in pairs], 1)
+    return flow_influence(activations)
 
 
 def standard_error(activations: Mapping[str, Tensor]) -> Tensor:

@@ -246,9 +246,19 @@ def two_networks(seed, n):
     return outputs(x, weights), outputs(x, others)
 
 
+def cancelling(seed, n):
+    """Adversarial: heavy tails, and a reference whose signs cancel to a hundredth of its flow."""
+    x = normal(seed, n, 3) ** 3
+    a, b, c = x.T
+    then = {"1": torch.stack([a, 0.1 * b - 0.98 * a], 1), "2": torch.stack([a, c], 1)}
+    now = {"1": torch.stack([a, 0.1 * b - 0.96 * a], 1), "2": torch.stack([a, c + 0.02 * b], 1)}
+    return now, then
+
+
 @pytest.mark.parametrize("relative", [True, False])
-def test_t7_15_the_error_is_the_infinitesimal_jackknife_of_the_log_distance(relative):
-    now, then = two_networks(3, 60)
+@pytest.mark.parametrize("networks", [two_networks, cancelling])
+def test_t7_15_the_error_is_the_infinitesimal_jackknife_of_the_log_distance(networks, relative):
+    now, then = networks(3, 60)
 
     def log_distance(share):
         flow, reference = weighted_flow(now, share), weighted_flow(then, share)
@@ -286,17 +296,25 @@ def test_t7_16_a_margin_has_the_promised_error_rate_and_the_plug_in_rule_is_a_co
     assert 0.02 <= fires[1] <= 0.09
 
 
-def test_t7_15_equal_flows_have_no_error_and_a_zero_reference_none_either():
+def test_t7_15_equal_flows_have_no_error_and_a_zero_reference_an_infinite_one():
     now, _ = two_networks(0, 50)
-    log_distance, error = c.distance_error(now, now)
-    assert log_distance == -math.inf
-    assert math.isnan(error)
+    assert c.distance_error(now, now) == (-math.inf, 0)
     x = normal(0, 50, 1)
     zero = {"a": x, "b": torch.cat([x, -x], 1)}
-    assert math.isnan(c.distance_error({"a": x, "b": torch.cat([x, x], 1)}, zero)[0])
+    assert c.distance_error({"a": x, "b": torch.cat([x, x], 1)}, zero) == (math.inf, math.inf)
 
 
 # --- T7.16, T7.17: error rate and probe size ---
+
+
+def test_t7_16_fails_where_the_distance_has_no_sampling_error_at_all():
+    """Correlations of 1 and -1 on every probe: a network at the tolerance always passes."""
+    x = normal(0, 50, 1)
+    log_distance, error = c.distance_error({"a": x, "b": x}, {"a": x, "b": -x})
+    assert error == pytest.approx(0, abs=1e-9)
+    for confidence in (0.5, 0.95, 0.999):
+        met = log_distance + c.stop_margin(confidence) * error
+        assert met == pytest.approx(math.log(2))  # the tolerance, whatever the confidence
 
 
 @pytest.mark.parametrize("looks", [1, 3, 20])
