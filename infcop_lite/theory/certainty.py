@@ -11,9 +11,11 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from .. import precision, windows
 from ..confidence import quantile
 from ..flows import flow_distance, information_flow
+from ..precision import distance_error as error_of_flows
+from ..precision import flow_influence
+from ..windows import mask_window as window_of_shares
 from .consistency import _norm, _same_shape, _smallest_eigenvalue
 
 # --- floors of the mean connectivity ---
@@ -73,7 +75,7 @@ def mask_window(
     >>> mask_window(torch.tensor([0.5]), [kept, ~kept])  # a dead network: the norm itself
     (0.5, 0.5)
     """
-    return windows.mask_window(reference_flow, fed_shares(masks, varying).tolist())
+    return window_of_shares(reference_flow, fed_shares(masks, varying).tolist())
 
 
 def input_ceiling(inputs: Tensor, mask: Tensor) -> float:
@@ -176,8 +178,8 @@ def distance_error(
     [-0.34, 0.05]
     """
     flows = information_flow(activations), information_flow(reference)
-    psi = precision.flow_influence(activations), precision.flow_influence(reference)
-    error = precision.distance_error(*flows, *psi, relative)
+    psi = flow_influence(activations), flow_influence(reference)
+    error = error_of_flows(*flows, *psi, relative)
     distance, unit = flow_distance(*flows), flows[1].norm().item() if relative else 1.0
     if distance == 0:
         return -math.inf, error
