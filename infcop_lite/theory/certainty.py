@@ -81,15 +81,16 @@ def mask_window(
 def input_ceiling(inputs: Tensor, mask: Tensor) -> float:
     """Return a bound on the norm of the average standardised unit of the first layer.
 
-    Source: (T7.13); derived here. ``sqrt(lambda_max(mean P_i))``, P_i the projection on the inputs
-    that unit i still reads. Times the fed share of layer 2 it bounds the first connectivity.
+    Source: (T7.13); derived here. ``sqrt(a lambda_max(mean P_i))``, P_i the projection on the
+    inputs that unit i still reads, a the share of units with an input that varies. Times the fed
+    share of layer 2 it bounds the first connectivity.
 
     Args:
         inputs: (sample, input), finite.
         mask: (unit, input) boolean, of a fully connected first layer.
 
     Returns:
-        A number in [0, 1].
+        A number in [0, 1], never above that share.
 
     Raises:
         ValueError: shapes that do not fit, or inputs that are not finite.
@@ -108,12 +109,13 @@ def input_ceiling(inputs: Tensor, mask: Tensor) -> float:
     x = torch.where(scale > 0, x / scale.clamp_min(1e-300), 0.0)
     _, s, v = torch.linalg.svd(x, full_matrices=False)
     coordinates = s[:, None] * v  # of each input, in an orthonormal basis of their span
-    total = torch.zeros(len(s), len(s), dtype=torch.float64)
+    total, num_fed = torch.zeros(len(s), len(s), dtype=torch.float64), 0
     for kept in mask:
         u, size, _ = torch.linalg.svd(coordinates[:, kept], full_matrices=False)
         basis = u[:, size > 1e-12 * max(x.shape)]
-        total += basis @ basis.T
-    return min(1.0, math.sqrt(max(0.0, torch.linalg.eigvalsh(total / len(mask))[-1].item())))
+        total, num_fed = total + basis @ basis.T, num_fed + (basis.shape[1] > 0)
+    largest = max(0.0, torch.linalg.eigvalsh(total)[-1].item())
+    return min(1.0, math.sqrt(num_fed * largest) / len(mask))
 
 
 def deep_floor_bound(weight: Tensor, mask: Tensor, reference_cov: Tensor) -> float:

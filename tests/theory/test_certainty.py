@@ -164,6 +164,16 @@ def test_t7_13_disjoint_uncorrelated_inputs_cancel_and_shared_ones_do_not():
     assert c.input_ceiling(torch.ones(4, 2), torch.eye(2).bool()) == 0
 
 
+def test_t7_13_the_ceiling_is_never_above_the_share_of_units_with_an_input_that_varies():
+    x, one = normal(0, 40, 3), torch.tensor([[True, False, False]])
+    for fed, units in ((1, 4), (3, 4), (2, 2)):
+        mask = torch.cat([one] * fed + [~one & one] * (units - fed))
+        assert c.input_ceiling(x, mask) == pytest.approx(fed / units)
+        assert averages(x, mask.double()) == pytest.approx(fed / units)
+    x[:, 1] = 5.0  # does not vary, so it feeds nothing
+    assert c.input_ceiling(x, torch.cat([one, one.roll(1)])) == pytest.approx(1 / 2)
+
+
 def test_t7_13_with_the_fed_share_above_it_bounds_the_first_connectivity():
     for seed in range(60):
         x = normal(seed, 50, 5)
