@@ -384,10 +384,16 @@ def test_t3_3_two_inputs_by_hand():
 @often
 @given(seeds)
 def test_t3_3_reference_magnitudes_minimise_the_factor_of_the_lower_bound(seed):
-    w = normal(seed, 1, 6)
-    smallest = w.abs().flatten().argsort()[:3]
-    removed = [w[0, list(s)].norm() for s in itertools.combinations(range(6), 3)]
-    assert w[0, smallest].norm() <= min(removed) + 1e-12
+    w, cov = normal(seed, 1, 6), c.covariance(*[correlated(seed + 1, 50, 6)] * 2)
+    bounds = {}
+    for removed in itertools.combinations(range(6), 3):
+        mask = torch.ones(1, 6, dtype=torch.bool)
+        mask[0, list(removed)] = False
+        bounds[removed] = c.pruning_floor_bound(w, mask, cov)
+    smallest, magnitudes = np.linalg.eigvalsh(cov.numpy())[0], w.abs().flatten()
+    assert min(bounds, key=bounds.get) == tuple(sorted(magnitudes.argsort()[:3].tolist()))
+    least = smallest * math.hypot(*magnitudes.sort().values[:3].tolist())
+    assert min(bounds.values()) == pytest.approx(least)
 
 
 def test_t3_3_reference_magnitudes_need_not_minimise_the_floor_itself():
@@ -875,7 +881,13 @@ def test_t3_8_c3_overlapping_max_pools_double_a_difference():
     y[0, 0, 2, 2] = 1.0  # the maximum of four windows
     gain = (functional.max_pool2d(y, 3, 2) - functional.max_pool2d(x, 3, 2)).norm().item()
     assert gain == convolutions.pool_lipschitz("max", 3, 2) == 2
-    assert functional.avg_pool2d(torch.ones(1, 1, 6, 6), 3, 1, 1).norm() <= 6
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_t3_8_c3_an_average_over_windows_that_do_not_overlap_attains_its_constant(size):
+    flat = torch.ones(1, 1, 6, 6).double()
+    gain = (functional.avg_pool2d(flat, size).norm() / flat.norm()).item()
+    assert gain == pytest.approx(convolutions.pool_lipschitz("average", size, size))
 
 
 def test_t3_8_c3_averages_that_leave_the_padding_out_exceed_the_constant():
