@@ -44,6 +44,16 @@ def test_the_page_lists_every_statement_of_the_chapters():
     assert set(ROWS) == set(stated()) >= LEAST
 
 
+def test_where_the_statements_on_convolutions_stood_an_anchor_and_a_link_are_left():
+    notebook = nbformat.read(
+        build.ROOT / "notebooks" / "07-what-consistency-guarantees.ipynb", as_version=4
+    )
+    (cell,) = [cell for cell in notebook.cells if "# Convolutions and BatchNorm" in cell.source]
+    left = set(re.findall(r'<span id="([\w-]+)"></span>', cell.source))
+    assert left == {"t3-8", "t3-8a", "t3-8c", "fig-consist-kernels"}
+    assert "](18-convolutions.ipynb)" in cell.source
+
+
 @pytest.mark.parametrize("label", ROWS)
 def test_the_page_gives_a_status_that_the_chapter_gives(label):
     given = [status for status in STATUSES if status in stated()[label].rpartition("(")[2]]
