@@ -37,7 +37,7 @@ WITHOUT_TORCH = (
     "collecting",
     "results",
 )
-WITHOUT_TORCH += ("never", "evidence", "figures")
+WITHOUT_TORCH += ("never", "evidence", "figures", "looking")
 WITH_FILES = ("source", "data", "datasets", "ledger", "records", "collecting", "results")
 WITH_FILES += ("__main__", "integrations.transformers")
 MODULES = sorted(
