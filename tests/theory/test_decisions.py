@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import huber_loss, softplus
 
+from infcop_lite import evidence, looking
 from infcop_lite.theory import decisions as d
 from infcop_lite.theory.gradients import batch_square_norm
+from infcop_lite.theory.schedules import probe_cost
 
 
 def normal(seed, *shape):
@@ -364,6 +366,14 @@ def test_t7_27_the_best_use_of_a_signal_is_its_conditional_mean():
     for low, high in itertools.product((1.5, 2.0, 2.5), (7.0, 8.0, 8.5)):
         tried = torch.tensor([low, low, high, high]).double()
         assert d.rule_loss(tried, best, 2.0) >= d.rule_loss(expected, best, 2.0)
+
+
+@pytest.mark.parametrize("table", ["convnet", "resnet20"])
+def test_t7_28_in_the_recorded_runs_looking_is_worth_less_than_a_look_and_a_timetable_more(table):
+    found = looking.worth(evidence.read(table).query("family == 'fixed'"))
+    look = probe_cost(1000, 18_000)
+    assert (found["looking"] + found["looking_half_width"] < look).all()
+    assert (found["timetable"] - found["timetable_half_width"] > 2 * look).all()
 
 
 # --- bad input ---

@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.functional import normalize
 
 from infcop_lite import Config, data, masks, models, prune, run_imp, stopping
 from infcop_lite.amounts import next_masks
@@ -505,11 +506,21 @@ def test_t6_5_both_bounds_are_attained():
 
 
 @fifty
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.floats(0.1, 10))
-def test_t6_5_the_barrier_is_at_most_half_of_lipschitz_times_distance(values, distance):
-    losses = torch.tensor(values, dtype=torch.float64)
-    steepest = losses.diff().abs().max().item() * (len(values) - 1) / distance
-    assert loss_barrier(losses) <= barrier_bound(distance, steepest) + 1e-9
+@given(seeds, st.floats(0.1, 5), st.floats(0.1, 3), st.booleans())
+def test_t6_5_the_barrier_is_at_most_half_of_lipschitz_times_distance(seed, slope, size, is_tent):
+    """Losses whose Lipschitz constant is known beforehand: waves, and tents across the segment."""
+    start, end = size * randn(seed, 3), size * randn(seed + 1, 3)
+    distance = (start - end).norm().item()
+    ridge = (end - start) / distance if is_tent else normalize(randn(seed + 2, 3), dim=0)
+    middle = ridge @ (start + end) / 2
+    walk = torch.linspace(-distance, distance, 2001, dtype=torch.float64) / 2
+    waves = slope / 7 * torch.sin(7 * walk)
+    tent = along(lambda w: -slope * (ridge @ w - middle).abs(), start, end, 101)
+    bound = barrier_bound(distance, slope)
+    assert loss_barrier(tent) <= bound * (1 + 1e-9)
+    assert loss_barrier(waves) <= bound
+    if is_tent:  # the kink lies in the middle and the walk is as steep as it can be
+        assert loss_barrier(tent) == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("distance", [0.2, 0.02, 0.002])
