@@ -170,6 +170,16 @@ def test_the_first_check_after_training_may_break_even_but_has_no_slope():
         assert not PriceOfTime(0.1).stop(checks)
 
 
+def test_a_loss_that_has_left_the_range_of_numbers_is_no_reason_to_stop():
+    for now, before in ((math.inf, 1.0), (math.inf, math.inf), (1.0, math.nan), (math.nan, 1.0)):
+        checks = [Check(1.0, train_loss=before), Check(2.0, train_loss=now)]
+        assert not PriceOfTime(0.1).stop(checks)
+
+
+def test_a_level_is_trained_even_if_there_is_nothing_to_gain():
+    assert not BreakEven(0.1, floor=0.5).stop([Check(0.0, train_loss=0.3)])
+
+
 def test_runs_of_two_prices_are_two_rules_of_one_family(tmp_path):
     shared = {"stop": "price", "seed": 0, "warmup_epochs": 2}
     row = {"rule": "price", "kind": "loss", "stop": "price", "level": 0, "epoch": 1.0}

@@ -62,3 +62,12 @@ def test_the_page_gives_a_status_that_the_chapter_gives(label):
 def test_every_statement_has_a_test_that_carries_its_number(label):
     source = (build.ROOT / ROWS[label][0]).read_text("utf-8")
     assert re.search(rf"(?m)^ *def test_{label.replace('-', '_')}[a-z]?_", source)
+
+
+def test_the_addresses_of_statements_that_moved_still_lead_to_where_they_are_now():
+    """The page they stood on keeps an anchor of that name, beside a link to the new page."""
+    notebook = nbformat.read(build.ROOT / "notebooks" / "08-when-to-stop.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if '<span id="t6-1">' in cell.source]
+    anchors = re.findall(r'<span id="([\w-]+)"></span>', cell.source)
+    assert anchors == ["choosing-epsilon", *(f"t6-{i}" for i in range(1, 6))]
+    assert "](16-what-a-round-acts-on.ipynb)" in cell.source.rpartition("</span>")[2]
