@@ -100,6 +100,13 @@ def test_the_hull_is_convex_below_its_curve_and_the_largest_such():
     assert (low[..., [0, -1]] == y[..., [0, -1]]).all()
 
 
+def test_what_is_played_are_the_hulls_on_which_a_price_allocates_best():
+    rough = Curves(np.arange(9.0), -np.random.default_rng(1).random((4, 3, 9)).cumsum(-1))
+    played = looking.played_regrets(rough, 3.0)
+    smooth = looking.played_regrets(Curves(rough.epochs, looking.hulls(rough)), 3.0)
+    np.testing.assert_allclose(played, smooth)
+
+
 def test_losses_are_against_the_whole_budget_and_more_accuracy_is_better():
     a = amplitudes(4, 2, 3)
     times = np.arange(9.0)
