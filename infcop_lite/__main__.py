@@ -1,8 +1,9 @@
-"""The command line: ``python -m infcop_lite run``, ``sweep`` and ``download``, from `Config`."""
+"""The command line: ``run`` and ``sweep``, from `Config`; ``download``; ``referee``."""
 
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NoReturn, get_type_hints
 import pandas as pd
 from tqdm import tqdm
 
-from . import data, records
+from . import data, records, referee, results
 from ._moved import ANNEAL
 from .config import Config
 from .datasets import SOURCES
@@ -45,14 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(options, command)
         elif options.action == "sweep":
             return _sweep(options, command)
+        elif options.action == "referee":
+            _referee(options.places, options.margin, options.family)
         else:
             print(f"{options.data} is ready in {data.download(options.data)}")
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"infcop_lite: error: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        out = "" if options.action == "download" else _one_line(str(options.out))
-        kept = f"; the rows so far are in {out}" if out else ""
+        out = getattr(options, "out", None)
+        kept = f"; the rows so far are in {_one_line(str(out))}" if out else ""
         print(f"infcop_lite: interrupted{kept}", file=sys.stderr)
         return 130
     return 0
@@ -72,7 +75,9 @@ def _folder(text: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m infcop_lite", description="Information Consistent Pruning.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="run | sweep | download")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="run | sweep | download | referee"
+    )
     helps = {
         "run": ("prune a network and record every check", "folder for rows.csv and run.json"),
         "sweep": ("runs side by side, one for each point of a grid", "a folder for each run in it"),
@@ -106,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     download = actions.add_parser("download", help="fetch a data set through torchvision")
     fetched = [name for name, record in SOURCES.items() if record.fetch]
     download.add_argument("data", help=", ".join(fetched))
+    judge = actions.add_parser("referee", help="say what the rows of many runs are evidence for")
+    judge.add_argument("places", nargs="+", help="folders of runs, or names of the book's tables")
+    judge.add_argument("--margin", type=float, metavar="POINTS", help="of accuracy that matter")
+    judge.add_argument("--family", help="the only way to prune that is reported")
     return parser
 
 
@@ -169,6 +178,16 @@ def _sweep(options: argparse.Namespace, command: str) -> int:
     num_finished, out = len(configs) - len(failed), _one_line(str(options.out))
     print(f"{num_finished} of {len(configs)} runs are finished in {out}")
     return 2 if failed else 0
+
+
+def _referee(places: Sequence[str], margin: float | None, family: str | None) -> None:
+    tables = [results.rows_at(place) for place in places]
+    if len(places) > 1:
+        named = zip(tables, places, strict=True)
+        tables = [rows.assign(family=f"{place}/" + rows["family"]) for rows, place in named]
+    rows = pd.concat(tables, ignore_index=True)
+    for text in referee.report(rows, referee.margin_of(rows, margin), family):
+        print(textwrap.fill(text, 100, subsequent_indent="    ", break_on_hyphens=False))
 
 
 def _report(bar: "tqdm[NoReturn]", row: Row, config: Config) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from . import labels
+from . import labels, pairing
 from .collecting import collect as collect
 from .labels import FULL as FULL
 from .results import download_link as download_link
@@ -95,8 +95,8 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         A table with one line for each family and rule. Its columns are
         ``seeds``; ``loss``: the drop, mean accuracy of full retraining less that of the rule;
         ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies within the
-        margin; ``saving``: how many times fewer epochs in all, and ``saving_retraining``: without
-        warm-up and last level.
+        margin, never between networks of other final densities; ``saving``: how many times fewer
+        epochs in all, and ``saving_retraining``: without warm-up and last level.
     """
     is_full = labels.is_full(runs)
     full, others = runs[is_full].drop(columns="rule"), runs[~is_full]
@@ -105,6 +105,10 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
     for (family, rule), group in wide.groupby(["family", "rule"], sort=False):
         drop = group["accuracy_full"] - group["accuracy"]
         worst = drop.mean() + half_width(drop, 0.9)
+        alike = (
+            "density" not in group
+            or pairing.same_density(group["density"], group["density_full"]).all()
+        )
         lines.append(
             {
                 "family": family,
@@ -112,7 +116,7 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
                 "seeds": len(group),
                 "loss": drop.mean(),
                 "worst_loss": worst,
-                "non_inferior": bool(worst < margin),
+                "non_inferior": bool(worst < margin and alike),
                 "saving": group["epochs_full"].sum() / group["epochs"].sum(),
                 "saving_retraining": _ratio(
                     group["retraining_full"].sum(), group["retraining"].sum()
@@ -151,51 +155,23 @@ def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFr
     runs = runs.reset_index(drop=True)
     if control is None:
         labels.check_kinds(runs)
-        is_constant = runs["kind"] == "constant"
     else:
         message = "controls are told by the column kind; control= goes with the next release"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        is_constant = runs["rule"].str.startswith(control)
-    is_curve = is_constant | labels.is_full(runs)
-    lines: list[dict[str, Any]] = []
-    for family, group in runs.groupby("family", sort=False):
-        is_control = is_curve[group.index]
-        if not is_control.all() and not is_constant[group.index].any():
+        is_named, is_full = runs["rule"].str.startswith(control), labels.is_full(runs)
+        runs = runs.assign(kind=np.select([is_named, is_full], ["constant", FULL], "own"))
+    is_control = (runs["kind"] == "constant") | labels.is_full(runs)
+    for family, kinds in runs.groupby("family", sort=False)["kind"]:
+        if not set(kinds) <= {"constant", FULL} and "constant" not in set(kinds):
             raise ValueError(f"no control in family {family!r}: no rule of kind constant")
-        curves = {
-            seed: points.sort_values("retraining")
-            for seed, points in group[is_control].groupby("seed")
-        }
-        for rule, tried in group[~is_control].groupby("rule", sort=False):
-            gains = [
-                run.accuracy
-                - np.interp(
-                    np.log1p(run.retraining),
-                    np.log1p(curves[run.seed]["retraining"]),
-                    curves[run.seed]["accuracy"],
-                )
-                for run in tried.itertuples()
-                if _encloses(curves.get(run.seed), run.retraining)
-            ]
-            width = half_width(gains)
-            gain = float(np.mean(gains)) if gains else np.nan
-            lines.append(
-                {
-                    "family": family,
-                    "rule": rule,
-                    "seeds": len(gains),
-                    "gain": gain,
-                    "half_width": width,
-                    "beats": bool(gain - width > 0),
-                }
-            )
+    pairs = pairing.against_constants(runs)
+    lines: list[dict[str, Any]] = []
+    for family, rule in runs[~is_control].groupby(["family", "rule"], sort=False).groups:
+        gains = pairs.loc[(pairs["family"] == family) & (pairs["rule"] == rule), "gain"]
+        gain, width = gains.mean(), half_width(gains)
+        line = {"family": family, "rule": rule, "seeds": len(gains), "gain": gain}
+        lines.append(line | {"half_width": width, "beats": bool(gain - width > 0)})
     return pd.DataFrame(lines, columns=list(GAIN)).astype(GAIN)
-
-
-def _encloses(curve: pd.DataFrame | None, epochs: float) -> bool:
-    if curve is None or len(curve) < 3:
-        return False
-    return bool(curve["retraining"].min() <= epochs <= curve["retraining"].max())
 
 
 def front(points: pd.DataFrame, cost: str = "retraining", worth: str = "accuracy") -> pd.DataFrame:

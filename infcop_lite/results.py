@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from . import records
-from .collecting import described
+from .collecting import collect, described
 from .records import as_table
 
 RUNS, PROVENANCE = "runs.csv", "provenance.jsonl"
@@ -69,6 +69,36 @@ def read(table: str, root: Path | str | None = None) -> pd.DataFrame:
             f"no results in {folder}; clone the repository, or set INFCOP_RESULTS_DIR"
         )
     return pd.concat([read_run(run) for run in found], ignore_index=True)
+
+
+def rows_at(place: Path | str, root: Path | str | None = None) -> pd.DataFrame:
+    """Return the rows of a table, or of any folder of runs, with data and model of each.
+
+    Args:
+        place: the name of a table; or a folder: one of tables' runs, as the experiments write them,
+            of a sweep's, or of one run.
+        root: where tables are; as for `results_folder`.
+
+    Raises:
+        FileNotFoundError: neither.
+        ValueError: damaged rows.
+    """
+    folder = Path(place)
+    if str(place) in tables(root):
+        folder = results_folder(root) / str(place)
+    elif (folder / records.RUN).exists():
+        return collect([folder])
+    found = sorted(path.parent for path in folder.glob(f"*/{records.RUN}"))
+    if found and "setting" not in records.read(found[0])[0]:
+        return collect(found)
+    if not found and not (folder / RUNS).exists():
+        known = ", ".join(tables(root)) or "none here"
+        raise FileNotFoundError(f"{place} is no folder of runs and no table; tables are {known}")
+    rows, made = read(folder.name, folder.parent), provenance(folder.name, folder.parent)
+    configs = {split_name(name): record["config"] for name, record in made.items()}
+    runs = list(zip(rows["family"], rows["seed"], strict=True))
+    said = {name: [configs.get(run, {}).get(name) for run in runs] for name in ("data", "model")}
+    return rows.assign(**said)
 
 
 def read_run(folder: Path) -> pd.DataFrame:

@@ -38,6 +38,7 @@ WITHOUT_TORCH = (
     "results",
 )
 WITHOUT_TORCH += ("never", "evidence", "figures", "looking")
+WITHOUT_TORCH += ("verdicts", "pairing", "faults", "families", "wording", "referee")
 WITH_FILES = ("source", "data", "datasets", "ledger", "records", "collecting", "results")
 WITH_FILES += ("__main__", "integrations.transformers")
 MODULES = sorted(

@@ -1,0 +1,49 @@
+"""One way to prune, as a referee looks at it: its runs, who is a twin of whom, and the noise."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from . import evidence, faults, pairing, verdicts
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way to prune: its rows, one line per run, who is a twin of whom, and the noise.
+
+    Args:
+        rows: all its checks.
+        runs: as `evidence.final` gives them, without those that have no accuracy.
+        twins: rule -> the one that it is, under a second name.
+        unlike: runs that do not end at the density of full retraining.
+        noise: scatter of one run.
+    """
+
+    rows: pd.DataFrame
+    runs: pd.DataFrame
+    twins: dict[str, str]
+    unlike: pd.DataFrame
+    noise: verdicts.Noise
+
+
+def look(rows: pd.DataFrame) -> Family:
+    """Return what there is of one family.
+
+    Args:
+        rows: of one family, as `evidence.read` gives them, that `faults.check` lets pass.
+    """
+    runs, twins = evidence.final(rows), faults.twins(rows)
+    unlike = faults.unlike(runs)
+    known = runs.dropna(subset="accuracy")
+    alike = known[~known.index.isin(unlike.index) & ~known["rule"].isin(list(twins))]
+    noise = verdicts.residual(alike.pivot(index="rule", columns="seed", values="accuracy"))
+    return Family(rows, known, twins, unlike, noise)
+
+
+def is_control(rule: str) -> bool:
+    """Return whether a rule is the timetable of another one, by its name.
+
+    >>> is_control("replay of mask"), is_control("mask")
+    (True, False)
+    """
+    return rule.startswith((pairing.REPLAY, pairing.LATE))
