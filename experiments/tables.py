@@ -107,7 +107,8 @@ SPREADS: dict[str, Any] = {
 }
 #: What protocol.md names and the library did not have when its first runs were made.
 WAITED: dict[str, Any] = sure_rule(0.5, "warmup", 0.95) | price_rule(0.1)
-EVERYTHING = OURS | CONTROLS | ACCURACY | PUBLISHED | FLOW | OTHERS | WAITED
+EVERYTHING = OURS | CONTROLS | ACCURACY | PUBLISHED | FLOW | OTHERS
+ALL = EVERYTHING | WAITED  # the older tables are not run again for what waited
 CORE = (
     *OURS,
     *("k = 0", "k = 0.25", "k = 0.5", "k = 1", "k = 2", "accuracy", "patience 1"),
@@ -144,21 +145,22 @@ DEEPER = (
 class Family:
     """One way to prune: what it changes, the rules that are compared, the seeds.
 
-    The rows hold where each rule ended each level; with `every_check`, all its checks. Once the
-    table/family that `replay` names has been gathered with all its seeds, the rules are replayed.
+    The rows hold where each rule ended each level; with `every_check`, all its checks. A rule is
+    replayed from the first table/family of `replay` that has it, once that is gathered with all its
+    seeds.
     """
 
     own: Mapping[str, Any]
     rules: Rules
     seeds: Sequence[int]
     every_check: bool = False
-    replay: str = ""
+    replay: Sequence[str] = ()
     late: Sequence[str] = ()
 
 
 def core(*more: str) -> Rules:
     """Return the rules that every table has."""
-    return {name: EVERYTHING[name] for name in (*CORE, *more)}
+    return {name: ALL[name] for name in (*CORE, *more)}
 
 
 ALIKE = {
@@ -250,7 +252,7 @@ AIRNET: dict[str, Any] = {
 
 def arms(*more: str, without: Sequence[str] = ()) -> Rules:
     """Return the rules that protocol.md names for every network."""
-    return {name: EVERYTHING[name] for name in (*ARMS, *more) if name not in without}
+    return {name: ALL[name] for name in (*ARMS, *more) if name not in without}
 
 
 ALL_ARMS = arms("gradient 0.5, trained", *WAITED)
@@ -319,7 +321,7 @@ SHARED |= {
     "mlp-fashion": SHARED["mlp"] | {"data": "fashion-mnist"},
     "lenet5-fashion": SHARED["lenet5"] | {"data": "fashion-mnist", "scope": "global"},
 }
-LOOKING = {k: EVERYTHING[k] for k in replay.adaptive(EVERYTHING) if k not in WAITED}
+LOOKING = {name: EVERYTHING[name] for name in replay.adaptive(EVERYTHING)}
 #: On the MLP they cost more than half of full retraining: late, they would be cut at the budget.
 _DEAR = ("information 0.5, warmup", "information 0.5, trained", "information 1, trained")
 _CHEAP = tuple(name for name in LOOKING if name not in _DEAR)
@@ -327,16 +329,22 @@ _REWOUND = arms("gradient 0.5, warmup", without=("k = 4",))  # which here is ful
 _GOING_ON = {**_REWOUND, **WAITED}
 TABLES |= {
     "mlp-replay": {
-        "fixed": Family({}, CONTROLS | LOOKING | WAITED, range(5), replay="mlp/fixed", late=_CHEAP),
-        "fresh": Family({}, FEW_ARMS, range(5, 15), replay="mlp/fixed", late=(LOSS,)),
+        "fixed": Family(
+            {},
+            CONTROLS | LOOKING | WAITED,
+            range(5),
+            replay=("mlp/fixed", "mlp-replay/fixed"),  # the latter has what waited
+            late=_CHEAP,
+        ),
+        "fresh": Family({}, FEW_ARMS, range(5, 15), replay=("mlp/fixed",), late=(LOSS,)),
     },
     "airnet": {
-        "fixed": Family({}, ALL_ARMS, range(5), replay="airnet/fixed", late=(LOSS,)),
+        "fixed": Family({}, ALL_ARMS, range(5), replay=("airnet/fixed",), late=(LOSS,)),
         **dense(range(5), "triangular", 16, 36),
     },
     "airnet-converged": {
         "going-on": Family(
-            {"rewind": "none"}, _GOING_ON, range(5), replay="airnet-converged/going-on"
+            {"rewind": "none"}, _GOING_ON, range(5), replay=("airnet-converged/going-on",)
         ),
         "rewound": Family({}, _REWOUND, range(3)),
     },
@@ -353,15 +361,15 @@ TABLES |= {
     },
     "lenet5-global": {
         "fixed": Family(
-            {}, core("k = 4", *WAITED), range(5), replay="lenet5-global/fixed", late=(LOSS,)
+            {}, core("k = 4", *WAITED), range(5), replay=("lenet5-global/fixed",), late=(LOSS,)
         ),
-        "fresh": Family({}, FEW_ARMS, range(5, 10), replay="lenet5-global/fixed", late=(LOSS,)),
+        "fresh": Family({}, FEW_ARMS, range(5, 10), replay=("lenet5-global/fixed",), late=(LOSS,)),
         **dense(range(5), "linear", 18, 74),
         **gradual(range(5), 0.2, 14, 18),
     },
     **{
         table: {
-            "fixed": Family({}, ALL_ARMS, range(5), replay=f"{table}/fixed"),
+            "fixed": Family({}, ALL_ARMS, range(5), replay=(f"{table}/fixed",)),
             **dense(range(5), "linear", *totals),
             "recipe": Family(RECIPE.get(table, {}), {}, range(5)),
         }
@@ -380,12 +388,14 @@ def configs_of(table: str, family: str, seed: int, device: str) -> dict[str, Con
 
 def controls_of(wanted: Family, seed: int) -> Rules:
     """Return the rules of a family as timetables, once their rows are there."""
-    if not wanted.replay:
-        return {}
-    source, _, family = wanted.replay.partition("/")
-    rows = replay.gathered(source, family, gather.RESULTS)
-    seeds = TABLES[source][family].seeds
-    return replay.controls(rows, wanted.rules, seeds, seed, wanted.late)
+    found: dict[str, Any] = {}
+    left = dict(wanted.rules)
+    for place in wanted.replay:
+        source, _, family = place.partition("/")
+        rows, whose = replay.gathered(source, family, gather.RESULTS), TABLES[source][family]
+        rules = {name: left.pop(name) for name in list(left) if name in whose.rules}
+        found |= replay.controls(rows, rules, whose.seeds, seed, wanted.late)
+    return found
 
 
 def unsettled(table: str) -> str:

@@ -98,7 +98,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
     monkeypatch.setitem(tables.SHARED, "toy", TINY)
-    family = tables.Family({}, RULES, range(3), replay="toy/fixed", late=("loss",))
+    family = tables.Family({}, RULES, range(3), replay=("toy/fixed",), late=("loss",))
     monkeypatch.setitem(tables.TABLES, "toy", {"fixed": family, **tables.dense([0], "linear", 5)})
     return tmp_path
 
@@ -316,8 +316,42 @@ def test_the_arms_that_protocol_names_have_its_labels_and_run_where_it_says():
         for name, family in families.items()
         if set(tables.WAITED) <= set(family.rules)
     }
-    fixed = {(table, "fixed") for table in ("mlp", "mlp-replay", "airnet", "lenet5-global")}
+    fixed = {(table, "fixed") for table in ("mlp-replay", "airnet", "lenet5-global")}
     fixed |= {(table, "fixed") for table in tables.CONFIRMATION}
     assert with_arms == fixed | {("airnet-converged", "going-on")}
-    for table, name in with_arms - {("mlp", "fixed")}:
-        assert tables.TABLES[table][name].replay
+    for table, name in with_arms:
+        assert f"{table}/{name}" in tables.TABLES[table][name].replay, "each with its replay"
+
+
+def test_what_waited_is_replayed_on_the_mlp_from_rows_that_hold_it(monkeypatch):
+    """All else from the committed table, whatever the new one holds."""
+    before = tables.configs_of("mlp-replay", "fixed", 0, "cpu")
+    committed = replay.gathered("mlp", "fixed", gather.RESULTS)
+    names = {*replay.adaptive(tables.EVERYTHING)}
+    assert not set(tables.WAITED) & set(committed["rule"])
+    assert {f"replay of {name}" for name in tables.WAITED}.isdisjoint(before)
+
+    def gathered(table, family, root):
+        if table == "mlp":
+            return committed
+        full = rows_of({seed: [1.02128, 0.255319, 9.0] for seed in range(5)}, "none")
+        own = [rows_of({s: [1.02128, 0.255319, 9.0] for s in range(5)}, n) for n in tables.ALL]
+        return pd.concat([full.query("rule == 'full'"), *(o.query("rule != 'full'") for o in own)])
+
+    monkeypatch.setattr(replay, "gathered", gathered)
+    after = tables.configs_of("mlp-replay", "fixed", 0, "cpu")
+    assert {k: c.stop for k, c in after.items() if k in before} == {
+        k: c.stop for k, c in before.items()
+    }
+    assert set(after) - set(before) == {f"replay of {name}" for name in tables.WAITED}
+    assert after["replay of price 0.1"].stop.epochs == (1.021, 0.255)
+    assert {f"replay of {name}" for name in names} <= set(before)
+
+
+def test_a_table_has_no_rule_that_its_rows_lack_and_nothing_will_run():
+    """Else the table is another one than its page says, until somebody waits a night for it."""
+    for table in ("mlp", "lenet5", "convnet", "resnet20"):
+        rows = evidence.read(table, gather.RESULTS)
+        for family in set(rows["family"]):
+            held = set(rows[rows["family"] == family]["rule"])
+            assert set(tables.TABLES[table][family].rules) <= held, (table, family)
