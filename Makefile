@@ -9,7 +9,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
          a_mask_never_gives_a_weight_back a_level_of_known_length_has_its_whole_schedule_in_it)
 
 .DEFAULT_GOAL := help
-.PHONY: help book slides assignments zip test check quick soak results gather bench address colab-check dist clean lint
+.PHONY: help book slides assignments zip test check quick soak results gather verify bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ results: .venv/.installed  ## make the runs missing under experiments/results (h
 
 gather: .venv/.installed  ## write the finished runs of runs/tables into experiments/results; no row there is lost
 	$(BIN)/python experiments/gather.py
+
+verify: .venv/.installed  ## make rules of a committed run again elsewhere, and compare (TABLE=mlp-replay RUN=fixed-0 RULES="k = 0,k = 0.5")
+	$(BIN)/python experiments/verify.py "$(TABLE)" "$(RUN)" "$(RULES)"
 
 bench: .venv/.installed  ## measure ratios of speed on this machine, into benchmarks/results.md (quiet machine, minutes)
 	$(BIN)/python benchmarks/bench.py

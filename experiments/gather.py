@@ -72,7 +72,7 @@ def pack(runs: Mapping[str, Files]) -> Files:
     for name, files in runs.items():
         family, seed = results.split_name(name.partition("/")[2])
         rows = from_csv(files[records.ROWS].decode())
-        lines.append({"run": name, "columns": list(rows[0]), **_provenance(files)})
+        lines.append({"run": name, "columns": list(rows[0]), **provenance(files)})
         own = {"family": family, "seed": str(seed)}
         said = _said(name, files)
         for row in rows:
@@ -131,7 +131,8 @@ def _key(row: Mapping[str, str]) -> Key:
     return tuple(row[name] for name in results.KEYS if name in row)
 
 
-def _provenance(files: Files) -> dict[str, Any]:
+def provenance(files: Files) -> dict[str, Any]:
+    """Return how a run was made: its record, and, where it is known, each of its starts."""
     said: dict[str, Any] = {"record": json.loads(files[records.RUN])}
     if STARTS in files:
         said["starts"] = [json.loads(line) for line in files[STARTS].splitlines()]

@@ -15,10 +15,11 @@ says; replays join a table when it is run again after `make gather` has the rows
 
 import argparse
 import functools
+import hashlib
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import torch
 
 from infcop_lite import labels, ledger, records, stopping
 from infcop_lite.collecting import with_device
-from infcop_lite.compute import accelerator
+from infcop_lite.compute import accelerator, threads
 from infcop_lite.config import Config
 from infcop_lite.identity import identity
 from infcop_lite.loop import compare
@@ -43,6 +44,7 @@ from infcop_lite.tree import Result
 
 FULL = "full"
 FOR_A_GPU = ("resnet18", "vgg16")  # tables that a CPU runs for days, and only if asked
+EXACT = {"tf32": False}  # how a GPU multiplies; noted at every start
 LARGEST = 2**24  # weights; the masks of more would weigh megabytes
 
 Rules = Mapping[str, Mapping[str, Any]]
@@ -421,10 +423,10 @@ def run_folder(device: str, table: str, family: str, seed: int) -> float:
     about = settings_of(folder, configs[FULL])
     records.begin(folder, about)
     with ledger.lock(folder):
-        return _complete(folder, about, configs, TABLES[table][family].every_check)
+        return complete(folder, about, configs, TABLES[table][family].every_check)
 
 
-def _complete(
+def complete(
     folder: Path, about: Mapping[str, Any], configs: Mapping[str, Config], every_check: bool
 ) -> float:
     """Run the rules of a folder that are missing there; return the seconds that took."""
@@ -456,7 +458,8 @@ def _complete(
         return 0.0
     gpu, earlier = accelerator(config.device), ledger.starts(folder)
     start = {"rules": list(missing)} | about_start(config.device, config.threads)
-    for result in compare(missing, FULL, final_masks, every_check):
+    start |= EXACT | {"sums": sums(config.device)}
+    for result in exact(compare(missing, FULL, final_masks, every_check)):
         rows += _rows(result, configs[result.rule])
         if result.rule == FULL and sum(m.numel() for m in result.masks.values()) < LARGEST:
             _write_masks(folder, about, result.masks)
@@ -465,6 +468,36 @@ def _complete(
         records.save(folder, about, rows, command, True, seconds + now, gpu)
         ledger.note_start(folder, [*earlier, start | {"seconds": round(now, 3)}])
     return time.perf_counter() - started
+
+
+def sums(device: str) -> str:
+    """Return a digest of how a machine adds up, on one thread.
+
+    Processors of one instruction set may differ in the last bits, which training multiplies. Where
+    two digests differ, no run comes out again to the digit.
+    """
+    with threads(1):
+        draw = torch.Generator().manual_seed(0)
+        a, b = (torch.randn(n, 784, generator=draw).to(device) for n in (128, 300))
+        product = a @ b.T
+        images = a[:16].reshape(16, 1, 28, 28)
+        kernels = b[:200].reshape(8, 25, 784)[:, :, :25].transpose(1, 2).reshape(200, 1, 5, 5)
+        convolved = torch.nn.functional.conv2d(images, kernels)
+        parts = [product, product.T @ a, convolved, product.softmax(1).log()]
+    return hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in parts)).hexdigest()[:12]
+
+
+def exact(results: Iterable[Result]) -> Iterator[Result]:
+    """Yield results that are computed without TF32, in which a GPU keeps 10 bits of each factor."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = EXACT["tf32"]
+        yield from results
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
 
 
 def _rule_of(row: Mapping[str, str], config: Config) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from .pairing import LATE, REPLAY, same_density
 
 NEEDED = ("family", "rule", "seed", "kind", "level", "epoch", "stopped", "test_accuracy", "density")
 RUN = ["family", "rule", "seed"]
+SEEN = ("validation_accuracy", "train_loss", "gradient_norm")
 MACHINE = ("device", "torch", "threads")
 
 
@@ -130,6 +131,32 @@ def split_pairs(rows: pd.DataFrame) -> int:
     full = runs[labels.is_full(runs)][["family", "seed", "machine"]]
     wide = runs.merge(full, on=["family", "seed"], suffixes=("", "_full"))
     return int((wide["machine"] != wide["machine_full"]).sum())
+
+
+def apart(rows: pd.DataFrame) -> pd.Series:
+    """Return the runs that did not begin with the weights of full retraining of their seed.
+
+    At level 0 every rule trains the same network. Where full retraining was looked at when a rule
+    ended that level, all that was measured of the two is the same, unless they were made on
+    processors that add up otherwise, or by other code; what a machine calls itself does not tell.
+
+    Args:
+        rows: of one family.
+
+    Returns:
+        A boolean for each rule and seed, indexed by both; False where nothing can be told.
+
+    >>> rows = pd.DataFrame({"rule": ["full", "a", "b"], "validation_accuracy": [0.9, 0.9, 0.8]})
+    >>> apart(rows.assign(seed=0, level=0, epoch=1.0, kind=["full", "own", "own"])).tolist()
+    [False, False, True]
+    """
+    at_first = rows[rows["level"] == 0]
+    seen = [name for name in SEEN if name in rows]
+    full = at_first[labels.is_full(at_first)][["seed", "epoch", *seen]]
+    wide = at_first.merge(full, how="left", on=["seed", "epoch"], suffixes=("", "_full"))
+    here, there = wide[seen], wide[[f"{name}_full" for name in seen]].set_axis(seen, axis=1)
+    gap = ((here - there).abs() > 1e-4 * here.abs()).any(axis=1)
+    return wide.assign(gap=gap).groupby(["rule", "seed"], sort=False)["gap"].any()
 
 
 def lacking(runs: pd.DataFrame) -> dict[str, list[int]]:

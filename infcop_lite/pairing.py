@@ -1,7 +1,8 @@
 """Runs of one family and seed, held against each other: the pairs that verdicts are made of.
 
 A pair is two networks that began with the same weights and saw the same data in the same order.
-Both end at the same density, or they are no pair. Each function returns a line for each of them:
+Both end at the same density, or they are no pair; nor are they if one of them is known to have
+begun ``apart``. Each function returns a line for each of them:
 family, rule, seed, ``gain``, the accuracy of the rule less that of what it is held against, and
 ``runs``, the variance of that gain in units of that of one run.
 """
@@ -57,6 +58,7 @@ def against_full(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(runs: pd.DataFrame, others: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    keys = [*keys, *({"apart"} & set(runs))]
     wide = runs.merge(others, on=keys, suffixes=("", "_other"))
     if "density" in wide:
         wide = wide[same_density(wide["density"], wide["density_other"])]
@@ -76,7 +78,8 @@ def against_constants(runs: pd.DataFrame) -> pd.DataFrame:
     """
     is_curve = (runs["kind"] == "constant") | labels.is_full(runs)
     found: list[dict[str, Any]] = []
-    for (_, seed), group in runs.groupby(["family", "seed"], sort=False):
+    keys = ["family", "seed", *({"apart"} & set(runs))]
+    for _, group in runs.groupby(keys, sort=False):
         curve = group[is_curve[group.index]].dropna(subset="accuracy")
         for run in group[~is_curve[group.index]].to_dict("records"):
             held = curve
@@ -84,7 +87,7 @@ def against_constants(runs: pd.DataFrame) -> pd.DataFrame:
                 held = curve[same_density(curve["density"], run["density"])]
             if len(held) >= 3:
                 points = np.log1p(held["retraining"]), held["accuracy"]
-                found += _above(run | {"seed": seed}, np.log1p(run["retraining"]), *points)
+                found += _above(run, np.log1p(run["retraining"]), *points)
     return _typed(pd.DataFrame(found, columns=list(COLUMNS)))
 
 
@@ -100,11 +103,11 @@ def against_dense(runs: pd.DataFrame) -> pd.DataFrame:
     """
     is_dense = runs["density"] == 1
     found: list[dict[str, Any]] = []
-    for seed, group in runs.groupby("seed", sort=False):
+    for _, group in runs.groupby("seed", sort=False):
         anchors = group[is_dense[group.index]].dropna(subset="accuracy")
         for run in group[~is_dense[group.index]].to_dict("records"):
             points = np.log(anchors["epochs"]), anchors["accuracy"]
-            found += _above(run | {"seed": seed}, np.log(run["epochs"]), *points)
+            found += _above(run, np.log(run["epochs"]), *points)
     return _typed(pd.DataFrame(found, columns=list(COLUMNS)))
 
 

@@ -35,16 +35,23 @@ def density(it: Family) -> str:
 
 
 def machine(it: Family) -> str:
-    """Say what the rows were made with."""
-    machines, apart = faults.made_on(it.rows), faults.split_pairs(it.rows)
-    versions = sorted({str(v) for v in it.rows.get("commit", pd.Series(dtype=str)).dropna() if v})
-    by = f" {len(versions)} versions of this library." if len(versions) > 1 else ""
-    if len(machines) == 1:
-        return f"Machine. One for all: {machines.index[0]}.{by}"
-    of = "; ".join(f"{machine} ({number} runs)" for machine, number in machines.items())
+    """Say what the rows were made with, and whether all began alike."""
+    machines, elsewhere = faults.made_on(it.rows), faults.split_pairs(it.rows)
+    text = f"Machine. One for all: {machines.index[0]}."
+    if len(machines) > 1:
+        of = "; ".join(f"{machine} ({number} runs)" for machine, number in machines.items())
+        text = (
+            f"Machine. MIXED: {of}. {elsewhere} runs were made elsewhere than the full retraining "
+            "of their seed; such a difference may be the machine's."
+        )
+    apart = it.runs[it.runs["apart"]]
+    if apart.empty:
+        return text
     return (
-        f"Machine. MIXED: {of}. {apart} runs were made elsewhere than the full retraining of their "
-        f"seed; such a difference may be the machine's.{by}"
+        f"{text} BEGUN APART: {len(apart)} networks measure otherwise at the first level than "
+        "full retraining of their seed, where both are one network: another processor or other "
+        f"code made them. They are paired among themselves alone: "
+        f"{_some(dict.fromkeys(apart['rule']))}."
     )
 
 
@@ -87,7 +94,7 @@ def full(it: Family, margin: float) -> str:
     is_full = labels.is_full(it.runs)
     if not is_full.any():
         return "Full retraining. None here, so nobody knows what stopping early costs."
-    own = it.runs[~it.runs["rule"].isin(list(it.twins)) | is_full]
+    own = it.runs[(~it.runs["rule"].isin(list(it.twins)) | is_full) & ~it.runs["apart"]]
     table = evidence.paired(own, margin)
     table = table[~table["rule"].map(is_control) & (table["saving"] >= SAVING)]
     good = table[table["non_inferior"]].sort_values("saving", ascending=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infcop_lite import evidence, faults, pairing, records, referee, results, sweep
+from infcop_lite import evidence, families, faults, pairing, records, referee, results, sweep
 from infcop_lite.__main__ import main
 from infcop_lite.config import Config
 from infcop_lite.rows import Row
@@ -88,6 +88,26 @@ def test_two_machines_are_told_apart_and_counted():
     assert "MIXED: cpu (16 runs); NVIDIA H200 (4 runs). 4 runs were made elsewhere" in text
     other = rows(**GOOD).assign(torch="2.14.1+cu130", threads=2)
     assert "One for all: cpu, torch 2.14.1, 2 threads." in said(other, "Machine")
+
+
+def test_runs_that_began_with_other_weights_are_found_whatever_their_machine_is_called():
+    """One processor's sums are not another's: folders that were completed elsewhere hold both."""
+    table = rows(**GOOD, other=(2.0, 0.87), replay_of_other=(2.1, 0.87))
+    first = table[(table["rule"] == "full") & (table["level"] == 0)].assign(stopped=False)
+    seen = [first.assign(epoch=epoch) for epoch in (1.0, 2.0, 2.1, 4.0)]
+    table = pd.concat([table, *seen]).assign(validation_accuracy=0.95)
+    assert not faults.apart(table).any()
+    elsewhere = table["rule"].isin(["looks", "other", "replay of other"]) & (table["seed"] == 3)
+    table.loc[elsewhere & (table["level"] == 0), "validation_accuracy"] = 0.951
+    found = faults.apart(table)
+    assert set(found[found].index) == {(r, 3) for r in ("looks", "other", "replay of other")}
+    text = said(table, "Machine")
+    assert "BEGUN APART: 3 networks measure otherwise" in text
+    runs = families.look(table).runs
+    pairs = pairing.against(runs, pairing.REPLAY).groupby("rule")["seed"].agg(list)
+    assert pairs.to_dict() == {"looks": [0, 1, 2], "other": [0, 1, 2, 3]}
+    held = pairing.against_constants(runs)
+    assert held[held["rule"] == "looks"]["seed"].tolist() == [0, 1, 2]
 
 
 def test_twins_are_named_and_not_counted():
@@ -204,6 +224,7 @@ def test_the_faults_of_the_books_own_tables_are_found():
     assert "UNEQUAL: 10 of 15" in text
     twins = said(table, "Twins", family="fixed")
     assert '"information 0.11, published" is "k = 0.125"' in twins
+    assert "BEGUN APART: 6 networks" in said(table, "Machine", family="sap-one")
     assert "MIXED" in said(results.rows_at("resnet20"), "Machine", family="fixed")
 
 
