@@ -188,8 +188,8 @@ def judge(pairs: pd.DataFrame, margin: float, noise: Noise | None = None) -> pd.
         noise: that all rules share; each has its own unless given.
 
     Returns:
-        A line for each rule: ``seeds``; the mean ``gain``; ``low`` and ``high``, its two-sided 95 %
-        interval; ``upper``, its one-sided 95 % bound; ``detectable``, the smallest gain found four
+        A table with a line for each rule. Its columns are ``seeds``; the mean ``gain``; ``low`` and
+        ``high``, its two-sided 95 % interval; ``upper``, its one-sided 95 % bound; ``detectable``, the smallest gain found four
         times in five; ``p``, and ``holm``, the same corrected for the number of rules;
         ``beats``: the interval lies above 0; ``shown_useless``: the bound lies below the margin.
 
