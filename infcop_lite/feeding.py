@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
-from .batches import pick
+from .batches import leaves, pick
 from .data import Split
 from .train import shuffled_batches
 
@@ -37,6 +38,26 @@ class Source(Protocol):
     def head(self, num: int) -> tuple[Any, Any]:
         """Return (inputs, targets) of so many samples, at most: the probe, always the same."""
         ...
+
+
+def check_finite(inputs: Any, where: str) -> None:
+    """See that the inputs of a batch are numbers: a NaN would spoil every weight at one step.
+
+    Args:
+        inputs: a tensor, or dicts, tuples and lists of such.
+        where: said first in the line.
+
+    Raises:
+        ValueError: NaN or infinity.
+
+    >>> check_finite({"x": torch.tensor([1.0, float("nan")])}, "step 3")
+    Traceback (most recent call last):
+    ValueError: step 3: inputs hold NaN or infinity
+    """
+    for x in leaves(inputs):
+        floats = isinstance(x, Tensor) and x.is_floating_point() and x.numel()
+        if floats and not torch.stack(torch.aminmax(x.detach())).isfinite().all():
+            raise ValueError(f"{where}: inputs hold NaN or infinity")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from .amounts import check_final_density, fixed_fractions, spared
 from .config import Config
 from .layers import is_layer
 from .masks import Masks, check_masks, dead, found, prunable
+from .placement import inner
 
 #: What the masks pass over, and why.
 PASSED_OVER: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
@@ -95,7 +96,8 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
     """Say what will be pruned before anything is; nothing is changed.
 
     Args:
-        model: what is to be given to `pruning.prune` or `pruner.Pruner`.
+        model: what is to be given to `pruning.prune` or `pruner.Pruner`. Wrapped, as by
+            DistributedDataParallel or torch.compile, the network inside, as for a `Pruner`.
         masks: what is kept at first; the zeros of a network that is already sparse unless given,
             see `masks.found`.
         **config: the same settings: ``dense``, ``fraction``, ``scope`` and other fields of
@@ -117,7 +119,7 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
     lstm   LSTM         1,408         0  not pruned: recurrent layers have no masks
     head   Linear          51        48  each removes 0.5 of what remains
     """
-    chosen = Config(**config)
+    chosen, model = Config(**config), inner(model)
     check_final_density(model, chosen)
     return Plan(tuple(_parts(model, found(model) if masks is None else masks, chosen)))
 

@@ -11,9 +11,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from .batches import on
+from .classes import check_classes, class_range
 from .config import Config
 from .drawing import generator
-from .feeding import Source
+from .feeding import InMemory, Source, check_finite
 from .loaders import flip_shift
 from .masks import Masks
 from .train import classification_loss, make_optimizer, make_schedule, train_batches
@@ -39,7 +40,9 @@ def training(
         length: steps over which the schedule is spread; 0 if there will be none.
 
     Raises:
-        ValueError: a function of one's own that fails, or does not return what it should.
+        ValueError: a function of one's own that fails, or does not return what it should. Of a
+            source that is not in memory, a batch with NaN, or with a target that is no class; the
+            line says in which epoch and step.
 
     >>> from infcop_lite.data import Split
     >>> from infcop_lite.feeding import InMemory
@@ -52,13 +55,16 @@ def training(
     c = config
     optimizer = _optimizer(model, c, lr)
     scheduler = _scheduler(optimizer, c, schedule, length) if length else None
-    batches = _batches(source, seed_of(c, *when), next(model.parameters()).device)
+    where = None if isinstance(source, InMemory) else partial(_where, when, source.steps_per_epoch)
+    batches = _batches(source, seed_of(c, *when), next(model.parameters()).device, where)
     augment: Callable[[Any], Any] | None = None
     if c.augment != "none":
         change = flip_shift if isinstance(c.augment, str) else c.augment
         drawn = generator(c.seed, f"augment {when[1]}", when[0])
         augment = lambda batch: change(batch, drawn)  # noqa: E731
     loss = c.loss or partial(classification_loss, label_smoothing=c.label_smoothing)
+    if where is not None and c.loss is None:
+        loss = _with_classes(loss, where)
 
     def go_on(masks: Masks, num_steps: int) -> float:
         with torch.random.fork_rng():
@@ -74,7 +80,10 @@ def seed_of(config: Config, level: int, purpose: str) -> int:
     return generator(config.seed, purpose, level).initial_seed()
 
 
-def _batches(source: Source, seed: int, device: torch.device) -> Iterator[tuple[Any, Any]]:
+def _batches(
+    source: Source, seed: int, device: torch.device, where: Callable[[int], str] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield batches on the device; if there is a ``where``, after a look at what has none yet."""
     batches = source.batches(seed)
     for step in count():
         # loaders and dropout draw from torch's global generator: seeded at every step, inside the
@@ -84,8 +93,35 @@ def _batches(source: Source, seed: int, device: torch.device) -> Iterator[tuple[
             batch = next(batches)
         except StopIteration:
             return
+        if where is not None:
+            check_finite(batch[0], where(step))
         torch.manual_seed(seed ^ step)
         yield on(batch, device)
+
+
+def _where(when: tuple[int, str], steps_per_epoch: int, step: int) -> str:
+    level, purpose = when
+    epoch, within = divmod(step, steps_per_epoch)
+    part = f"level {level}" if purpose == "level" else "the warm-up"
+    return f"step {within + 1} of epoch {epoch + 1} of {part}"
+
+
+def _with_classes(
+    loss: Callable[[Any, Any], torch.Tensor], where: Callable[[int], str]
+) -> Callable[[Any, Any], torch.Tensor]:
+    """Return a loss, called once a step, that looks first whether its targets are classes."""
+    steps = count()
+
+    def looked(output: Any, targets: Any) -> torch.Tensor:
+        step = next(steps)
+        if isinstance(output, torch.Tensor):
+            try:
+                check_classes(output, class_range(targets))
+            except ValueError as error:
+                raise ValueError(f"{where(step)}: {error}") from None
+        return loss(output, targets)
+
+    return looked
 
 
 def _optimizer(model: nn.Module, config: Config, lr: float) -> torch.optim.Optimizer:

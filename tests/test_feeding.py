@@ -122,3 +122,48 @@ def test_prune_trains_on_a_source_and_its_key_stands_for_the_data_in_a_folder(tm
     source.key = "v2"
     with pytest.raises(ValueError, match="differs in train data"):
         prune(net, source, split(), folder=tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "target", "line"),
+    [
+        (float("nan"), 0, "step 2 of epoch 2 of level 0: inputs hold NaN or infinity"),
+        (float("inf"), 0, "step 2 of epoch 2 of level 0: inputs hold NaN or infinity"),
+        (0.0, 2, "step 2 of epoch 2 of level 0: targets must be int64 classes, 0 to 1;"),
+        (0.0, -100, "step 2 of epoch 2 of level 0: targets must be int64 classes, 0 to 1;"),
+    ],
+)
+def test_every_batch_from_elsewhere_is_looked_at_and_a_bad_one_is_found(inputs, target, line):
+    class Spoilt(Elsewhere):
+        def batches(self, seed):
+            for step, (x, y) in enumerate(super().batches(seed)):
+                is_bad = step == 6 and len(self.asked) == 2
+                yield (x + inputs, y * 0 + target) if is_bad else (x, y)
+
+    with pytest.raises(ValueError, match=line):
+        trained(Spoilt())
+
+
+def test_targets_that_are_no_classes_are_for_a_loss_of_ones_own_and_other_inputs_are_let_be():
+    class Ignored(Elsewhere):
+        def batches(self, seed):
+            for x, y in super().batches(seed):
+                yield {"x": x, "ids": y, "causal": True}, torch.full_like(y, -100)
+
+        def head(self, num):
+            return next(self.batches(0))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x, ids=None, causal=None):
+            return self.layer(x)
+
+    def loss(output, targets):
+        return output.square().mean()
+
+    config = Config(**vars(TINY) | {"loss": loss})
+    _, rows = trained(Ignored(), Net(), config)
+    assert math.isfinite(rows[-1][0])

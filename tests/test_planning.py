@@ -176,3 +176,8 @@ def test_the_summary_of_a_global_run_that_emptied_a_layer_says_so():
     assert lines[1] == "layers without weights: 2"
     whole = infcop_lite.prune(model, (X, Y), (X, Y), **short)
     assert "without" not in whole.summary()
+
+
+def test_a_wrapped_network_is_planned_as_the_one_inside():
+    net, asked = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), {"dense": "1", "fraction": 0.5}
+    assert plan(nn.DataParallel(net), **asked) == plan(net, **asked)
