@@ -45,7 +45,9 @@ class Stream:
     What the loader does at every reading stays: random augmentation, samplers, ``drop_last``, its
     batch size, its workers. Before each iteration, and not after it, random numbers are seeded:
     those of torch on the CPU, numpy and Python, the loader's generator and its sampler's. A
-    sampler or a data set that has ``set_epoch`` is told the epoch.
+    sampler or a data set that has ``set_epoch`` is told the epoch. Numbers that a loader draws on a
+    GPU are neither seeded nor put back: it does not `repeats`, and no folder takes it. Draw on the
+    CPU, and move what was drawn.
 
     Args:
         loader: a DataLoader, or any other iterable of batches that can be iterated again.
