@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from . import _moved
-from .layers import copied
+from .layers import copied, is_layer
 from .linking import (
     NORMS,
     Link,
@@ -120,10 +120,10 @@ def _report(
     report = {}
     left = dict(traced.named_modules())
     for name, layer in model.named_modules():
-        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):
+        if is_layer(layer):
             before = num_units(layer)
-            after = num_units(left[name]) if name and name in left else before
-            why = found[name] if name in found else why_left(name, traced)
+            after = num_units(left[name]) if name and is_layer(left.get(name, traced)) else before
+            why = found[name] if name in found else why_left(name, layer, traced)
             if isinstance(why, Link):
                 why = "all are alive" if after == before else "the others were dead"
             report[name] = Units(before, after, why)

@@ -44,12 +44,13 @@ class Units(NamedTuple):
 
 
 def num_units(layer: Any) -> int:
-    """Return the units that a Linear or Conv layer has.
+    """Return the units that a layer has, of the kinds that `layers.is_layer` knows.
 
     >>> num_units(nn.ConvTranspose2d(2, 3, 1))
     3
     """
-    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
+    names = ("out_features", "out_channels", "nf")  # the last is that of transformers' Conv1D
+    return int(next(getattr(layer, name) for name in names if hasattr(layer, name)))
 
 
 def modules_of(traced: fx.GraphModule) -> Nodes:
@@ -118,31 +119,32 @@ def link_from(node: Any, layers: Nodes, modules: Nodes) -> Link | str:
         steps.append(step)
 
 
-def why_left(name: str, traced: fx.GraphModule) -> str:
+def why_left(name: str, layer: nn.Module, traced: fx.GraphModule) -> str:
     """Return why a layer is none of `layers_of`.
 
     Args:
         name: of the layer.
+        layer: as it was before the network was traced.
         traced: the network.
 
     >>> from .tracing import trace
     >>> layer = nn.Linear(2, 2)
-    >>> why_left("0", trace(nn.Sequential(layer, layer)))
+    >>> why_left("0", layer, trace(nn.Sequential(layer, layer)))
     'it is called 2 times'
     """
     if not name:
         return "it is the whole network"
+    unknown = f"it is a {type(layer).__name__}; only Linear and Conv2d are followed"
     calls = [n for n in traced.graph.nodes if n.op == "call_module" and n.target == name]
     if len(calls) != 1:
         inside = [n.target for n in traced.graph.nodes if name.startswith(f"{n.target}.")]
-        hidden = f"inside {inside[0]}, which torch.fx does not look into" if inside else ""
-        return hidden or f"it is called {len(calls)} times"
-    layer = traced.get_submodule(name)
-    if is_altered(layer):
+        if inside:
+            return f"inside {inside[0]}, which torch.fx does not look into"
+        is_open = any(n.target == f"{name}.weight" for n in traced.graph.nodes)
+        return unknown if is_open else f"it is called {len(calls)} times"
+    if is_altered(traced.get_submodule(name)):
         return "it has hooks or a patched forward"
-    if type(layer) not in LAYERS:
-        return f"it is a {type(layer).__name__}; only Linear and Conv2d are followed"
-    return "something else reads its weights, too"
+    return unknown if type(layer) not in LAYERS else "something else reads its weights, too"
 
 
 def _named(node: Any, modules: Nodes) -> str:

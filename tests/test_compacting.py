@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchvision.models import VGG, resnet18
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import make_layers
+from transformers.pytorch_utils import Conv1D
 
 from infcop_lite import storing
 from infcop_lite.compacting import compact
@@ -712,6 +713,9 @@ def test_a_report_says_what_stops_a_chain_or_keeps_a_layer_out_of_it():
             "inside 8, which torch.fx does not look into",
         ),
     }
+    hf = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), Conv1D(3, 4), nn.Linear(3, 2))
+    found = compact(hf, full_masks(hf)).report["2"]
+    assert found == (3, 3, "it is a Conv1D; only Linear and Conv2d are followed")
     grouped = nn.Sequential(nn.Conv2d(2, 4, 1, groups=2), nn.Conv2d(4, 3, 1))
     assert compact(grouped, full_masks(grouped)).report["0"].why == "it is grouped"
 
