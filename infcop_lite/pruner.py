@@ -270,6 +270,11 @@ class Pruner:
         return True
 
     @property
+    def has_snapshot(self) -> bool:
+        """Whether `snapshot` has been taken, here or in the state that was loaded."""
+        return self._snapshot is not None
+
+    @property
     def is_last(self) -> bool:
         """Whether ``levels`` or ``final_density`` has been reached: no level comes after this."""
         by_count = self.levels is not None and self.level >= self.levels

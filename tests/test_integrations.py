@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 
 from infcop_lite import Pruner, masks
 from infcop_lite.integrations import LightningPruner, TrainerPruner
+from infcop_lite.integrations.pacing import Pace
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
@@ -254,6 +255,17 @@ def test_a_moving_average_begins_again_with_each_level_and_has_the_same_zeros(tm
         kept = held["callbacks"]["LightningPruner"]["pace"]["pruner"]["masks"]
         for name, mask in kept.items():
             assert torch.equal(held["state_dict"][f"layers.{name}"] != 0, mask)
+
+
+def test_the_end_of_an_epoch_builds_no_state_of_the_pruner(monkeypatch):
+    net = mlp()
+    pruner, moving = Pruner(net, levels=1, epochs=9), ([torch.optim.Adam(net.parameters())], [])
+    pace = Pace(pruner, None, None, 1, {}, True)
+    pace.begin(net, *moving)
+    pace.end_epoch({}, *moving)  # takes the snapshot
+    monkeypatch.setattr(pruner, "state_dict", None)
+    pace.end_epoch({"train_loss": 1.0}, *moving)
+    assert len(pruner.checks) == 1
 
 
 def test_a_snapshot_taken_by_hand_is_what_levels_go_back_to():

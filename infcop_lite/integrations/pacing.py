@@ -77,9 +77,9 @@ class Pace:
             self.epochs, self.is_over, self.is_done, self.rates = (held[k] for k in STATE)
         # also moves masks and probe to where the network is by now
         self.pruner.load_state_dict(held["pruner"] if held else self.pruner.state_dict(), self.loss)
-        if not self._has_snapshot and not self.warmup_epochs:
+        if not self.pruner.has_snapshot and not self.warmup_epochs:
             self._snapshot({}, optimizers, schedulers)
-        elif held is None and self._has_snapshot:
+        elif held is None and self.pruner.has_snapshot:
             self.rates = _rates(optimizers, schedulers)  # of another training, or taken by hand
         return held is not None and self.is_done
 
@@ -98,7 +98,7 @@ class Pace:
         self.epochs += 1
         if self.is_done or self.is_over:
             return False
-        if self._has_snapshot:
+        if self.pruner.has_snapshot:
             if self.pruner.check(self.epochs, **self._given(logged)):
                 self.is_done = self.pruner.is_last
                 self.is_over = not self.is_done
@@ -152,10 +152,6 @@ class Pace:
         if not isinstance(state, Mapping) or set(state) != {"pruner", *STATE}:
             raise ValueError("this is no state of this callback: give what it has saved")
         self.held = state
-
-    @property
-    def _has_snapshot(self) -> bool:
-        return self.pruner.state_dict()["snapshot"] is not None
 
     def _snapshot(self, given: Mapping[str, float], optimizers: Any, schedulers: Any) -> None:
         self.pruner.snapshot(self.probe, self.loss, **given)
