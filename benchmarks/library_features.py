@@ -39,9 +39,9 @@ def trained(model: Any, after: Callable[[], object] = lambda: None) -> Any:
 
 
 class Lightning:
-    """Lightning with its callback, which prunes half of each layer after the first epoch."""
+    """Lightning with its callback, which prunes half of each layer, once unless it rewinds."""
 
-    def __init__(self, permanent: bool = True, rewind: bool = False, name: str = "weight") -> None:
+    def __init__(self, permanent: bool = True, rewinds: int = 0, name: str = "weight") -> None:
         import lightning
 
         net = network()
@@ -58,17 +58,16 @@ class Lightning:
             def configure_optimizers(self) -> torch.optim.Optimizer:
                 return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
 
-        last = 0 if rewind else 1
         layers = [(net[0], name), (net[2], name)]
         pruning = ModelPruning(
             *("l1_unstructured", layers),
             amount=0.5,
             use_global_unstructured=False,
             make_pruning_permanent=permanent,
-            apply_pruning=lambda epoch: epoch == 0,
-            use_lottery_ticket_hypothesis=rewind,
+            apply_pruning=lambda epoch: epoch < max(rewinds, 1),
+            use_lottery_ticket_hypothesis=rewinds > 0,
         )
-        trainer(1 + last, pruning).fit(Module(), DataLoader(TensorDataset(X, Y), 32))
+        trainer(rewinds or 2, pruning).fit(Module(), DataLoader(TensorDataset(X, Y), 32))
 
 
 def by_torch(name: str = "weight") -> Any:
@@ -101,13 +100,28 @@ def by_pruner() -> tuple[Any, Pruner]:
 
 
 def rewinds() -> list[bool]:
-    """A level begins with the very weights that it is to be rewound to."""
+    """After the first pruning, the weights that are kept are the first ones again."""
     model, pruner = by_pruner()
+    return [_is_begun(model, pruner), False, _is_rewound(1), False]
+
+
+def rewinds_again() -> list[bool]:
+    """After the second pruning, too."""
+    model, pruner = by_pruner()
+    trained(model, pruner.step)
+    pruner.next_level()
+    return [_is_begun(model, pruner), False, _is_rewound(2), False]
+
+
+def _is_begun(model: Any, pruner: Pruner) -> bool:
     kept = pruner.masks["0.weight"]
-    ours = torch.equal(model[0].weight[kept], network()[0].weight[kept])
-    found = Lightning(permanent=False, rewind=True)
+    return torch.equal(model[0].weight[kept], network()[0].weight[kept])
+
+
+def _is_rewound(times: int) -> bool:
+    found = Lightning(permanent=False, rewinds=times)
     weight: Tensor = found.net[0].weight_orig
-    return [ours, False, torch.equal(weight, found.begun["0.weight"]), False]
+    return torch.equal(weight, found.begun["0.weight"])
 
 
 def zeros_in_parameters() -> list[bool]:
@@ -176,6 +190,7 @@ def smaller_through_skips() -> list[bool]:
 
 CHECKS = (
     rewinds,
+    rewinds_again,
     zeros_in_parameters,
     can_be_copied,
     keeps_zeros_alone,

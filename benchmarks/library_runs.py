@@ -1,12 +1,14 @@
 """One pruning run, as four libraries have it written: `compare_libraries` counts and times them.
 
-A warm-up epoch, then levels of `EPOCHS`, after each but the last a fifth of every layer goes.
+Levels of `EPOCHS`, after each but the last a fifth of every layer goes. The next level begins with
+the weights that came in, or goes on from those it has, as `rewinds` says.
 """
 
 import copy
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning
@@ -21,7 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import infcop_lite
 from infcop_lite.data import Split
 
-LEVELS, EPOCHS, FRACTION, BATCH, LR = 3, 2, 0.2, 128, 0.05
+# at 0.05 the loss first rises, and some networks never learn again, whoever prunes them
+LEVELS, EPOCHS, FRACTION, BATCH, LR = 3, 2, 0.2, 128, 0.01
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -34,12 +37,13 @@ def network(seed: int = 0) -> nn.Sequential:
     )
 
 
-def with_infcop_lite(model: nn.Module, train: Split, validation: Split) -> nn.Module:
-    options: dict[str, Any] = {"levels": LEVELS, "epochs": EPOCHS, "warmup_epochs": 1, "lr": LR}
-    return infcop_lite.prune(model, train, validation, fraction=FRACTION, **options).model
+def with_infcop_lite(model: nn.Module, train: Split, validation: Split, rewinds: bool) -> nn.Module:
+    options: dict[str, Any] = {"levels": LEVELS, "epochs": EPOCHS, "warmup_epochs": 0, "lr": LR}
+    options |= {"fraction": FRACTION, "rewind": "weights" if rewinds else "none"}
+    return infcop_lite.prune(model, train, validation, **options).model
 
 
-def with_torch(model: nn.Module, train: Split, validation: Split) -> nn.Module:
+def with_torch(model: nn.Module, train: Split, validation: Split, rewinds: bool) -> nn.Module:
     loader = DataLoader(TensorDataset(train.inputs, train.targets), BATCH, shuffle=True)
     layers = [part for part in model.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
 
@@ -52,14 +56,13 @@ def with_torch(model: nn.Module, train: Split, validation: Split) -> nn.Module:
                 cross_entropy(model(inputs), targets).backward()
                 sgd.step()
 
-    epochs(1)
     start = copy.deepcopy(model.state_dict())
     for level in range(LEVELS + 1):
         epochs(EPOCHS)
         if level < LEVELS:
             for layer in layers:
                 torch_prune.l1_unstructured(layer, "weight", amount=FRACTION)
-            for name, value in model.state_dict().items():
+            for name, value in model.state_dict().items() if rewinds else ():
                 if not name.endswith("_mask"):
                     value.copy_(start[name.removesuffix("_orig")])
     for layer in layers:
@@ -67,7 +70,9 @@ def with_torch(model: nn.Module, train: Split, validation: Split) -> nn.Module:
     return model
 
 
-def with_lightning(model: nn.Sequential, train: Split, validation: Split) -> nn.Module:
+def with_lightning(
+    model: nn.Sequential, train: Split, validation: Split, rewinds: bool
+) -> nn.Module:
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -79,17 +84,17 @@ def with_lightning(model: nn.Sequential, train: Split, validation: Split) -> nn.
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), LR, momentum=0.9, weight_decay=5e-4)
 
-    ends = [1 + EPOCHS * level for level in range(1, LEVELS + 1)]
+    ends = [EPOCHS * level for level in range(1, LEVELS + 1)]
     layers = [(part, "weight") for part in model if isinstance(part, (nn.Conv2d, nn.Linear))]
     pruning = ModelPruning(
         *("l1_unstructured", layers),
         amount=FRACTION,
         use_global_unstructured=False,
         apply_pruning=lambda epoch: epoch + 1 in ends,
-        use_lottery_ticket_hypothesis=lambda epoch: epoch + 1 in ends,
+        use_lottery_ticket_hypothesis=rewinds,
     )
     loader = DataLoader(TensorDataset(train.inputs, train.targets), BATCH, shuffle=True)
-    trainer(1 + EPOCHS * (LEVELS + 1), pruning).fit(Module(), loader)
+    trainer(EPOCHS * (LEVELS + 1), pruning).fit(Module(), loader)
     return model
 
 
@@ -105,7 +110,7 @@ def with_torch_pruning(model: nn.Sequential, train: Split, validation: Split) ->
                 cross_entropy(model(inputs), targets).backward()
                 sgd.step()
 
-    epochs(1 + EPOCHS)
+    epochs(EPOCHS)
     pruner = torch_pruning.pruner.BasePruner(
         *(model, train.inputs[:2]),
         importance=torch_pruning.importance.GroupMagnitudeImportance(),
@@ -122,8 +127,8 @@ def with_torch_pruning(model: nn.Sequential, train: Split, validation: Split) ->
 def with_units(model: nn.Module, train: Split, validation: Split) -> nn.Module:
     from infcop_lite.units import prune_units
 
-    options: dict[str, Any] = {"levels": LEVELS, "epochs": EPOCHS, "warmup_epochs": 1, "lr": LR}
-    options |= {"example": train.inputs[:2], "fraction": FRACTION}
+    options: dict[str, Any] = {"levels": LEVELS, "epochs": EPOCHS, "warmup_epochs": 0, "lr": LR}
+    options |= {"example": train.inputs[:2], "fraction": FRACTION, "rewind": "none"}
     return prune_units(model, train, validation, **options).model
 
 
@@ -139,10 +144,15 @@ def trainer(epochs: int, *callbacks: Any) -> lightning.Trainer:
 
 
 Run = Callable[[nn.Sequential, Split, Split], nn.Module]
-RUNS: dict[str, Run] = {
-    "infcop_lite": with_infcop_lite,
-    "torch.nn.utils.prune": with_torch,
-    "Lightning ModelPruning": with_lightning,
-    "Torch-Pruning": with_torch_pruning,
+GOES_ON: dict[str, Run] = {
+    "infcop_lite": partial(with_infcop_lite, rewinds=False),
+    "torch.nn.utils.prune": partial(with_torch, rewinds=False),
+    "Lightning ModelPruning": partial(with_lightning, rewinds=False),
     "infcop_lite units": with_units,
+    "Torch-Pruning": with_torch_pruning,
+}
+REWINDS: dict[str, Run] = {
+    "infcop_lite": partial(with_infcop_lite, rewinds=True),
+    "torch.nn.utils.prune": partial(with_torch, rewinds=True),
+    "Lightning ModelPruning": partial(with_lightning, rewinds=True),
 }
