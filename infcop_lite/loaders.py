@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from . import memory
-from .batches import detached, leaves, num_samples, same
+from .batches import detached, named, num_samples, same
 from .data import Split, as_split
-from .pairs import Adapter, as_pair, as_tensors, describe, reason
+from .pairs import Adapter, as_pair, as_tensors, reason
 from .reading import plan
 from .streams import Stream, own_random
 
@@ -127,9 +127,14 @@ def _batches(batches: Iterable[Any]) -> Iterator[Any]:
 
 def _tensors(batch: Any, adapter: Adapter | None) -> tuple[Any, Any]:
     inputs, targets = pair = as_pair(batch, adapter)
-    if not all(isinstance(x, Tensor) and x.dim() for x in leaves(pair)):
-        hint = "; give an adapter that makes one of it" if adapter is None else ""
-        raise ValueError(f"a batch must be (inputs, targets), not {describe(pair)}{hint}")
+    parts = [*named("inputs", inputs), *named("targets", targets)]
+    for name, x in parts:
+        if not (isinstance(x, Tensor) and x.dim()):
+            kind = "a tensor without rows" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise ValueError(
+                f"a batch must be (inputs, targets), tensors with a row per sample, but {name} is"
+                f" {kind}; leave it out by an adapter"
+            )
     size, paired = num_samples(inputs), num_samples(targets)
     if size != paired:
         raise ValueError(f"{size} inputs and {paired} targets do not make a batch")

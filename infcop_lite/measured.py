@@ -131,7 +131,7 @@ def told(metrics: Mapping[str, Any]) -> Measured:
         metrics: ``validation_accuracy``, ``train_loss``, and others by their names.
 
     Raises:
-        ValueError: something that is not one number.
+        ValueError: something that is not one number, or an accuracy in percent.
 
     >>> told({"train_loss": torch.tensor(0.5), "f1": 1}).metrics
     {'f1': 1.0}
@@ -143,6 +143,11 @@ def told(metrics: Mapping[str, Any]) -> Measured:
         except (TypeError, ValueError, RuntimeError):
             kind = type(value).__name__
             raise ValueError(f"{name} must be one number, not this {kind}") from None
+    if numbers.get("validation_accuracy", 0) > 1:
+        raise ValueError(
+            f"validation_accuracy is a fraction, 0 to 1, not {numbers['validation_accuracy']:g}:"
+            " divide percent by 100"
+        )
     accuracy, loss = (numbers.pop(k, Never(k)) for k in ("validation_accuracy", "train_loss"))
     never = Never("mask_distance")
     return Measured(accuracy, loss=loss, mask_distance=never, metrics=numbers)

@@ -28,8 +28,8 @@ def inner(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, parallel):
             model = model.module
-        elif isinstance(vars(model).get("_modules", {}).get("_orig_mod"), nn.Module):
-            model = model.get_submodule("_orig_mod")
+        elif (compiled := dict(model.named_children()).get("_orig_mod")) is not None:
+            model = compiled
         else:
             return model
 

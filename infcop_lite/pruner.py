@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .amounts import first_masks, is_sparse_enough
-from .asking import check_given, held_rule
+from .asking import as_probe, check_epoch, check_given, check_held, check_trains, held_rule
 from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
@@ -29,6 +29,8 @@ MORE = frozenset(
     | {"gradient_probe", "price", "confidence"}
 )
 ENDLESS = 999_999_999.0
+#: Gradients are measured, and weights copied, wherever a loop calls from.
+outside_inference = torch.inference_mode(False)
 
 
 class Pruner:
@@ -158,6 +160,7 @@ class Pruner:
 
     # --- a level --------------------------------------------------------------------------------
 
+    @outside_inference
     def snapshot(
         self,
         probe: tuple[Any, Any] | None = None,
@@ -178,6 +181,7 @@ class Pruner:
             ValueError: no probe, or no metric, though the rule or the score reads it.
         """
         check_whole(self.model)
+        probe = None if probe is None else as_probe(probe)
 
         def measured() -> dict[str, Any]:
             reference = told(metrics)
@@ -199,6 +203,7 @@ class Pruner:
         if state["snapshot"] is not self._snapshot:  # that of rank 0
             self.load_state_dict(state, loss)
 
+    @outside_inference
     def check(self, epoch: float, **metrics: float) -> bool:
         """Measure what the rule reads, remember it, and say whether the level may end.
 
@@ -207,7 +212,8 @@ class Pruner:
             **metrics: ``train_loss``, ``validation_accuracy``, and whatever the rule reads.
 
         Raises:
-            ValueError: no snapshot yet, or a rule that reads what was not given.
+            ValueError: no snapshot yet, a rule that reads what was not given, epochs that go down,
+                or removed weights that are not zero, since nobody called `step`.
         """
         is_over, check, drawn = agreed(lambda: self._looked(epoch, metrics))
         self.checks.append(Check(**check))
@@ -220,6 +226,8 @@ class Pruner:
         """Return the answer, the check, and the masks drawn for it; only the last are written."""
         if self._reference is None:
             raise ValueError("check comes after snapshot: there is nothing to hold a level against")
+        check_held(self.model, self.masks)
+        check_epoch(epoch, self.level, self.checks, self.epochs)
         rule = held_rule(self.stop, self.config, self._reference)
         now = told(metrics if epoch > 0 else {"train_loss": float("nan"), **metrics})
         check_given(rule, now)
@@ -235,6 +243,7 @@ class Pruner:
             is_over = rule.stop([*here, check]) or is_over
         return is_over, plain(check), dict(self._drawn)
 
+    @outside_inference
     def next_level(self, optimizer: torch.optim.Optimizer | None = None) -> bool:
         """Prune, begin the next level, and say whether there is one.
 
@@ -246,8 +255,10 @@ class Pruner:
             False, with nothing changed, where ``levels`` or ``final_density`` has been reached.
 
         Raises:
-            ValueError: no snapshot yet, or scores that are not finite.
+            ValueError: no snapshot yet, scores that are not finite, or what is no optimiser.
         """
+        if optimizer is not None:
+            check_trains(optimizer, self.model)
         if self._snapshot is None:
             raise ValueError("next_level comes after snapshot: there is nothing to rewind to")
         if self.is_last:

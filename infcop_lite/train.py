@@ -402,7 +402,10 @@ def evaluate(
         for x, y in pieces((inputs, targets), batch_size):
             logits = call(model, x)
             if not isinstance(logits, Tensor) or logits.dim() != 2:
-                raise ValueError("a classifier must return one tensor: logits (sample, class)")
+                raise ValueError(
+                    "a classifier must return one tensor: logits (sample, class); for others give a"
+                    " loss= of your own"
+                )
             check_classes(logits, limits)
             loss += nn.functional.cross_entropy(logits, y, reduction="sum")
             correct += (logits.argmax(1) == y).sum()

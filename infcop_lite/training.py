@@ -1,7 +1,8 @@
 """One training: its optimiser, schedule, loss and batches, all fresh and drawn from one seed."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
@@ -10,13 +11,14 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from .amounts import spared
 from .batches import on
 from .classes import check_classes, class_range
 from .config import Config
 from .drawing import generator
 from .feeding import InMemory, Source, check_finite
 from .loaders import flip_shift
-from .masks import Masks
+from .masks import Masks, prunable
 from .train import classification_loss, make_optimizer, make_schedule, train_batches
 
 
@@ -139,6 +141,14 @@ def _optimizer(model: nn.Module, config: Config, lr: float) -> torch.optim.Optim
             "optimizer must be made of the parameters of the model that it is called with, which"
             " is a copy of yours"
         )
+    names_layers = isinstance(config.fraction, Mapping)
+    for name, weight in prunable(model).items() if not names_layers else ():
+        if id(weight) not in given and name not in spared(model, config.dense):
+            warnings.warn(
+                f"the optimizer does not train {name}, which levels prune: nothing will repair it."
+                " Freeze it by requires_grad_(False), or name its layer in dense=",
+                stacklevel=2,
+            )
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ValueError(
