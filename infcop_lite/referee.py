@@ -100,7 +100,7 @@ def _of_family(it: Family, all_runs: pd.DataFrame, name: str, margin: float) -> 
         + wording.verdict("a fixed number of epochs per level that costs the same", of[0]),
         "Replays" + wording.verdict("a timetable of when the rule stopped on other seeds", of[1]),
         wording.dense(it, all_runs, name, margin),
-        wording.test_set(it, _test_images(it.rows)),
+        wording.left_out(it, _test_images(it.rows)),
     ]
 
 

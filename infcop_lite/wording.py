@@ -165,7 +165,7 @@ def single(rest: pd.DataFrame, runs: pd.DataFrame) -> str:
     return f"Beside them, one rule each. {_some(of, 20)}."
 
 
-def test_set(it: Family, size: int | None) -> str:
+def left_out(it: Family, size: int | None) -> str:
     """Say what the intervals leave out."""
     text = (
         "Test set. The same images judge every seed, so their choice is in none of these intervals"
