@@ -218,6 +218,11 @@ def test_the_margin_is_that_of_the_data_or_said():
 # --- what lies on disk ---
 
 
+@pytest.mark.parametrize("table", ["lenet5", "resnet20"])
+def test_the_referee_and_the_chapters_hold_a_network_to_one_margin(table):
+    assert referee.margin_of(results.rows_at(table)) == evidence.MARGINS[table]
+
+
 def test_the_faults_of_the_books_own_tables_are_found():
     table = results.rows_at("mlp")
     text = said(table, "Density", family="sap-half-layerwise")
