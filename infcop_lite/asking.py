@@ -93,8 +93,8 @@ def check_held(model: nn.Module, masks: Masks) -> None:
     """
     found = 0
     for name, weight in check_masks(model, masks).items():
-        removed = weight.detach()[~masks[name].to(weight.device)]
-        found += int(((removed != 0) & (removed == removed)).sum())
+        removed = weight.detach().masked_fill(masks[name].to(weight.device), 0.0)
+        found += int(removed.nan_to_num_(nan=0.0).count_nonzero())
     if found:
         raise ValueError(
             f"{found:,} removed weights are not zero: call pruner.step() after each"
