@@ -64,6 +64,12 @@ def test_a_table_concerns_the_chapters_that_read_it(clone):
     assert changed(clone, lambda: append(tables / "provenance.jsonl", "{}\n")) == others
 
 
+def test_a_table_beside_the_results_concerns_the_chapter_that_names_it():
+    rates = build.ROOT / "experiments" / "error_rate.csv"
+    assert keys.tables(keys.code_of(CHAPTERS["05"])) == [rates]
+    assert rates not in keys.tables(keys.code_of(CHAPTERS["06"]))
+
+
 def test_its_own_text_a_pin_and_the_data_concern_a_chapter(clone, monkeypatch):
     path = clone / "notebooks" / CHAPTERS["03"].name
     assert changed(clone, lambda: path.write_text(path.read_text("utf-8") + "\n")) == {"03"}

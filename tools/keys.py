@@ -61,7 +61,10 @@ def code_of(notebook: Path) -> ast.Module:
 
 
 def tables(tree: ast.Module, root: Path = ROOT) -> list[Path]:
-    """Return the files of the tables that code reads: those it names, all if it names one later."""
+    """Return the files of the tables that code reads: those it names, all if it names one later.
+
+    A table beside the folder of results counts wherever a text is its name.
+    """
     home = root / "experiments" / "results"
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     reading = [call for call in calls if _name_of(call.func) in {f"evidence.{n}" for n in READS}]
@@ -70,7 +73,9 @@ def tables(tree: ast.Module, root: Path = ROOT) -> list[Path]:
         named.add(home.name)  # the folder of provenance.jsonl
     every = any(not call.args or not _is_text(call.args[0]) for call in reading)
     found = [path for path in home.rglob("*") if path.is_file()] if reading else []
-    return sorted(path for path in found if every or path.parent.name in named)
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.expr) and _is_text(node)}
+    beside = [path for path in home.parent.glob("*.csv") if path.name in texts]
+    return sorted([*beside, *(path for path in found if every or path.parent.name in named)])
 
 
 def _is_text(node: ast.expr) -> TypeGuard[ast.Constant]:
