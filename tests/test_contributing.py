@@ -329,7 +329,7 @@ def add_chapter(root):
     contents, first_page = root / "book" / "_toc.yml", root / "book" / "intro.md"
     insert(contents, before="      - file: book/lying", text="      - file: notebooks/99-toy\n")
     line = "99. [When is a loss half of what it was?](../notebooks/99-toy.ipynb) A toy.\n\n"
-    insert(first_page, before="[All statements]", text=line)
+    insert(first_page, before="**Appendices**", text=line)
 
 
 def add_widget(root):
