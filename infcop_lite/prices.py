@@ -61,7 +61,7 @@ class PriceOfTime:
 class BreakEven:
     """Stop when as much has been paid as is left to gain: at most twice the least total.
 
-    Source: T7.11; ski rental, Karlin et al. 1988.
+    Source: T7.11; ski rental.
 
     Whatever the shape of the loss, if it does not rise: ``loss + price * epochs`` is at most twice
     the least there is, and the price of the last two intervals between checks. One would be enough

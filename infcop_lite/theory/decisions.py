@@ -167,7 +167,7 @@ def sgd_excess(
 def break_even(losses: Tensor, times: Tensor, price: float, floor: float = 0.0) -> int:
     """Return the first check at which the time so far has cost as much as is left to gain.
 
-    Source: (T7.11); ski rental, Karlin et al. 1988. Loss plus price is at most twice the least
+    Source: (T7.11); ski rental. Loss plus price is at most twice the least
     possible, plus the price of the last gap between checks, whatever the shape of the losses.
 
     Args:
