@@ -9,12 +9,12 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
          a_mask_never_gives_a_weight_back a_level_of_known_length_has_its_whole_schedule_in_it)
 
 .DEFAULT_GOAL := help
-.PHONY: help book slides assignments zip test check quick soak results gather verify bench address colab-check dist clean lint
+.PHONY: help book ground slides assignments zip test check quick soak results gather verify bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-book: .venv/.installed  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
+book: ground  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/_build/html/index.html
 	$(BIN)/python tools/build.py --profile $(PROFILE)
 
 slides: book  ## a deck for each part, one file each that needs no network: book/_build/slides/*.html
@@ -27,7 +27,10 @@ zip: book  ## the book as one file to read anywhere, without a network: book/_bu
 assignments: .venv/.installed  ## to hand out, to look up, to grade with otter or pytest: book/_build/assignments/
 	$(BIN)/python tools/assignments.py
 
-test: .venv/.installed lint  ## every check there is: style, types, tests, notebooks, the book
+ground: .venv/.installed  ## see that a build can end well here: environment, library, data, disk, a kernel that starts
+	$(BIN)/python tools/ground.py
+
+test: ground lint  ## every check there is: style, types, tests, notebooks, the book
 	$(BIN)/python -m pytest --numprocesses 2
 
 quick: .venv/.installed lint  ## the plan of the house, rules, masks, the loop on toys, every example: a minute of processor
@@ -74,11 +77,22 @@ clean:  ## remove what was built and cached (.venv stays; delete it to start fro
 	rm -rf book/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find infcop_lite book benchmarks experiments tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# An environment knows where it was made and with which Python. In a clone that was copied or moved, or
+# when that Python is gone, it would run another clone's library, or nothing: it is made anew.
+ifeq ($(BIN),.venv/bin)
+OURS := $(shell $(BIN)/python -I -c 'import os, sys; from importlib.util import find_spec; \
+  os.path.samefile(find_spec("infcop_lite").origin, "infcop_lite/__init__.py") and print("ours")' 2>/dev/null)
+ifeq ($(OURS),)
+.PHONY: .elsewhere
+.venv/.installed: .elsewhere
+endif
+endif
+
 # The stamp is removed before pip starts: an environment interrupted half-way is made anew.
 .venv/.installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "infcop_lite needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@if [ -e $@ ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
+	@if [ -e $@ ] && [ "$(OURS)" ]; then rm $@; else $(PYTHON) -m venv --clear .venv; fi
 	@echo "installing the pinned environment into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

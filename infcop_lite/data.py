@@ -3,7 +3,6 @@
 Files are read once, checked and normalised; nothing is fetched unless `download` is called.
 """
 
-import os
 import tempfile
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from .batches import leaves, num_samples, on, shapes
 from .datasets import SOURCES, missing, read
+from .source import where
 
 NAMES = tuple(SOURCES)
 CHECKED = 2**20  # numbers looked at together: a look costs more memory than what it looks at
@@ -150,7 +150,7 @@ def load(
         raise ValueError(f"seed must be a whole number, 0 or more, not {seed!r}")
     if subset is not None and (type(subset) is not int or subset < 10):
         raise ValueError(f"subset must be a whole number, 10 or more, not {subset!r}")
-    raw = read(name, _folder(root))
+    raw = read(name, where(root))
     if subset is not None and subset > len(raw.labels):
         raise ValueError(f"subset is {subset}, but {name} has {len(raw.labels)} training images")
     order = np.random.default_rng(seed).permutation(len(raw.labels))[:subset]
@@ -170,7 +170,7 @@ def available(name: str, root: str | Path | None = None) -> bool:
     'digits'
     """
     _check_name(name)
-    return not all(missing(name, _folder(root)))
+    return not all(missing(name, where(root)))
 
 
 def download(name: str, root: str | Path | None = None) -> Path:
@@ -189,7 +189,7 @@ def download(name: str, root: str | Path | None = None) -> Path:
     _check_name(name)
     if owner := SOURCES[name].comes_with:
         raise ValueError(f"{name} needs no download: it comes with {owner}")
-    folder = _folder(root)
+    folder = where(root)
     try:
         read(name, folder)
     except (FileNotFoundError, ValueError):
@@ -216,16 +216,6 @@ def _fetch(name: str, folder: Path) -> None:
 def _check_name(name: str) -> None:
     if name not in NAMES:
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(NAMES)}")
-
-
-def _folder(root: str | Path | None) -> Path:
-    root = root or os.environ.get("INFCOP_DATA_DIR") or "~/.cache/infcop_lite"
-    try:
-        return Path(root).expanduser().absolute()
-    except RuntimeError:
-        raise FileNotFoundError(
-            f"no home directory for {root}; set INFCOP_DATA_DIR to a folder"
-        ) from None
 
 
 def _split(name: str, images: Any, labels: Any) -> Split:

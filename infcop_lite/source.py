@@ -4,6 +4,7 @@ The records themselves, and what reads the files of each, stand in `datasets`.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,28 @@ class Source:
     def layouts(self) -> tuple[tuple[Files, Reader], ...]:
         """Every layout on disk, the published one first."""
         return ((self.files, self.read), *self.others)
+
+
+def where(root: str | Path | None = None) -> Path:
+    """Return the folder of the files: the one place that reads ``INFCOP_DATA_DIR``.
+
+    Args:
+        root: that folder; ``INFCOP_DATA_DIR`` unless given, ``~/.cache/infcop_lite`` if that is
+            unset or empty.
+
+    Raises:
+        FileNotFoundError: no home directory.
+
+    >>> str(where("/data"))
+    '/data'
+    """
+    root = root or os.environ.get("INFCOP_DATA_DIR") or "~/.cache/infcop_lite"
+    try:
+        return Path(root).expanduser().absolute()
+    except RuntimeError:
+        raise FileNotFoundError(
+            f"no home directory for {root}; set INFCOP_DATA_DIR to a folder"
+        ) from None
 
 
 def verified(folder: Path, files: Files) -> list[np.ndarray[Any, Any]]:

@@ -73,15 +73,34 @@ def test_a_table_beside_the_results_concerns_the_chapter_that_names_it():
 def test_its_own_text_a_pin_and_the_data_concern_a_chapter(clone, monkeypatch):
     path = clone / "notebooks" / CHAPTERS["03"].name
     assert changed(clone, lambda: path.write_text(path.read_text("utf-8") + "\n")) == {"03"}
-    (clone / "data").mkdir()
-    data = clone / "data" / "images"
+    data = clone / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    data.parent.mkdir(parents=True)
     assert changed(clone, lambda: data.write_text("new")) == set(CHAPTERS)
-    pinned = keys.importlib.metadata.distributions
+    assert changed(clone, lambda: data.with_name("notes.txt").write_text("mine")) == set()
+    fewer = keys._pins()[1:]
 
     def one_less():
-        monkeypatch.setattr(keys.importlib.metadata, "distributions", lambda: [*pinned()][1:])
+        monkeypatch.setattr(keys, "_pins", lambda: fewer)
 
     assert changed(clone, one_less) == set(CHAPTERS)
+
+
+def test_a_folder_of_data_that_is_named_by_nothing_is_not_the_working_one(clone, monkeypatch):
+    monkeypatch.setenv("HOME", str(clone))
+    monkeypatch.setenv("INFCOP_DATA_DIR", "")
+    monkeypatch.chdir(clone)
+    file = clone / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    file.parent.mkdir(parents=True)
+    file.write_text("of somebody who runs make here")
+    assert list(keys._data()) == []
+
+
+def test_the_number_of_threads_concerns_a_chapter(clone, monkeypatch):
+    chapter, before = clone / "notebooks" / CHAPTERS["02"].name, []
+    for threads in ("1", "7"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        before.append(keys.key(chapter, {"profile": "ci"}, clone))
+    assert before[0] != before[1]
 
 
 def imported(source):

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ground
 import keys
 import nbformat
 import papermill
@@ -121,7 +122,10 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
         # one thread, one result; and nothing of the reader's own settings may reach the book
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.update(JUPYTER_PATH=f"{scratch}/jupyter", IPYTHONDIR=f"{scratch}/ipython")
-        os.environ.pop("MPLBACKEND", None)
+        # and the library and the tables are this clone's, which the key was made of
+        os.environ["PYTHONPATH"] = str(ROOT)
+        for name in ("MPLBACKEND", "INFCOP_RESULTS_DIR"):
+            os.environ.pop(name, None)
         os.environ["INFCOP_STATIC_PAGE"] = "1"  # what needs a kernel says so
         options = {"kernel_name": "book", "cwd": scratch, "progress_bar": False}
         limits = {"execution_timeout": timeout, "iopub_timeout": 60, "start_timeout": 120}
@@ -143,7 +147,7 @@ def execute_all(notebooks: Iterable[Path], **options: Any) -> dict[Path, Noteboo
     tasks = {path.name: partial(_attempt, path, **options) for path in notebooks}
     paths = {path.name: path for path in notebooks}
     outcomes: dict[Path, NotebookError | None] = {}
-    for name, problem in side_by_side(tasks, processes=os.cpu_count(), fresh=True):
+    for name, problem in side_by_side(tasks, processes=ground.processors(), fresh=True):
         outcomes[paths[name]] = None
         failed = (into / name).with_suffix(FAILED)
         if not problem:
@@ -178,10 +182,10 @@ def html(root: Path = ROOT) -> None:
     """Build the book from nothing (a second look at old doctrees would hide their warnings)."""
     shutil.rmtree(root / "book" / "_build" / ".doctrees", ignore_errors=True)
     shutil.rmtree(root / "book" / "_build" / "html", ignore_errors=True)
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
     where = ["--toc", "book/_toc.yml", "--path-output", "book"]
     strict = ["-W", "-n", "--keep-going", "-q"]
-    subprocess.run([str(jupyter_book), "build", ".", *where, *strict], cwd=root, check=True)
+    command = [sys.executable, "-m", "jupyter_book", "build", "."]  # its script names an old place
+    subprocess.run([*command, *where, *strict], cwd=root, check=True)
 
 
 def main() -> int:
@@ -191,6 +195,11 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", type=Path, help="run these alone, build no book")
     arguments = parser.parse_args()
     chosen = [path.resolve() for path in arguments.notebooks]
+    try:
+        ground.library()
+    except ground.GroundError as error:
+        print(f"cannot build: {error}", file=sys.stderr)
+        return 1
     outcomes = execute_all(chosen or notebooks(), profile=arguments.profile)
     if errors := [str(error) for error in outcomes.values() if error]:
         print(*errors, sep="\n\n", file=sys.stderr)

@@ -9,14 +9,18 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import nbformat
+
+from infcop_lite.datasets import SOURCES
+from infcop_lite.source import where
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "infcop_lite"
@@ -31,9 +35,8 @@ def key(notebook: Path, parameters: Mapping[str, Any], root: Path = ROOT) -> str
     """Return a hash of everything that the executed copy of a notebook depends on."""
     digest = hashlib.sha256(notebook.read_bytes())
     parts = [sys.version, json.dumps(parameters, sort_keys=True)]
-    parts += sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
-    data = Path(os.environ.get("INFCOP_DATA_DIR", "~/.cache/infcop_lite")).expanduser()
-    parts += sorted(f"{file} {file.stat().st_size}" for file in data.rglob("*") if file.is_file())
+    parts += _pins()
+    parts += [f"{os.environ.get('OMP_NUM_THREADS') or 1} threads", platform.machine(), *_data()]
     tree = code_of(notebook)
     for file in [root / "tools" / "build.py", *sorted(modules(tree, root))]:
         parts += [str(file.relative_to(root)), _dumped(file.read_text("utf-8"))]
@@ -41,6 +44,21 @@ def key(notebook: Path, parameters: Mapping[str, Any], root: Path = ROOT) -> str
     for file in [*sorted((root / PACKAGE).glob("mnist_subset.*")), *tables(tree, root)]:
         digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def _pins() -> list[str]:
+    """Return what is installed; that is read once, for it takes a second."""
+    return sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+
+
+def _data() -> Iterator[str]:
+    """Yield the files of data sets that the library would read, with their sizes."""
+    home = where()
+    files = {name for s in SOURCES.values() for names, _ in s.layouts for name in names}
+    for path in (home / name for name in sorted(files)):
+        if path.is_file():
+            yield f"{path} {path.stat().st_size}"
 
 
 @cache
@@ -97,15 +115,28 @@ def modules(tree: ast.Module, root: Path = ROOT) -> set[Path]:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            inner = _parsed(file.read_text("utf-8"))
             own = ".".join(file.relative_to(root).parent.parts)
-            waiting += _imported(inner, own, root)
+            waiting += _from_nodes(_import_nodes(file.read_text("utf-8")), own, root)
     return found
 
 
 def _imported(tree: ast.Module, package: str, root: Path) -> Iterator[Path]:
     """Yield what code in a package imports itself; `package` is empty for a notebook."""
-    for node in ast.walk(tree):
+    return _from_nodes(_nodes(tree), package, root)
+
+
+@cache
+def _import_nodes(text: str) -> list[ast.AST]:
+    return _nodes(ast.parse(text))
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    kinds = (ast.ImportFrom, ast.Import, ast.Attribute)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def _from_nodes(nodes: Iterable[ast.AST], package: str, root: Path) -> Iterator[Path]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             base = node.module.split(".") if node.module else []
             if node.level:

@@ -5,7 +5,6 @@ python tools/mnist_subset.py    MNIST under INFCOP_DATA_DIR -> infcop_lite/mnist
 MNIST is by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0; so is what is written.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from infcop_lite.datasets import MNIST_SUBSET, read
+from infcop_lite.source import where
 
 NUM_TRAIN, NUM_TEST, SEED = 5000, 1000, 0
 
@@ -39,7 +39,7 @@ def draw(root: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    np.savez_compressed(MNIST_SUBSET, **draw(Path(os.environ.get("INFCOP_DATA_DIR", "."))))
+    np.savez_compressed(MNIST_SUBSET, **draw(where()))
     print(f"{MNIST_SUBSET.name}: {MNIST_SUBSET.stat().st_size:,} bytes")
     return 0
 
