@@ -1,4 +1,4 @@
-"""The command line: ``run`` and ``sweep``, from `Config`; ``download``; ``referee``."""
+"""The command line: ``run`` and ``sweep``, from `Config`; ``verify``; ``download``; ``referee``."""
 
 import argparse
 import shlex
@@ -19,6 +19,7 @@ from .datasets import SOURCES
 from .own import FUNCTIONS
 from .rows import Row
 from .sweep import grid, run_many, run_one
+from .verifying import replay, verify
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process unless given.
 
     Returns:
-        0 when done, 2 after a bad input or failed runs of a sweep (one line each on stderr), 130
-        after an interruption.
+        0 when done, 1 if `verify` finds that something differs, 2 after a bad input or failed runs
+        of a sweep (one line each on stderr), 130 after an interruption.
     """
     options = _parser().parse_args(arguments)
     words = sys.argv[1:] if arguments is None else arguments
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _sweep(options, command)
         elif options.action == "referee":
             _referee(options.places, options.margin, options.family)
+        elif options.action == "verify":
+            return _verify(options.folder, options.replay)
         else:
             print(f"{options.data} is ready in {data.download(options.data)}")
     except (ValueError, OSError, FloatingPointError) as error:
@@ -76,7 +79,7 @@ def _folder(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m infcop_lite", description="Information Consistent Pruning.")
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="run | sweep | download | referee"
+        dest="action", required=True, metavar="run | sweep | verify | download | referee"
     )
     helps = {
         "run": ("prune a network and record every check", "folder for rows.csv and run.json"),
@@ -107,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduler",
         metavar="tcp://HOST:PORT",
         help="a Dask cluster to run on instead; its workers must see the same folder --out",
+    )
+    checked = actions.add_parser("verify", help="see that a finished run is as it was left")
+    checked.add_argument("folder", type=_folder, help="what --out named")
+    checked.add_argument(
+        "--replay", action="store_true", help="train up to a random level again, bit for bit"
     )
     download = actions.add_parser("download", help="fetch a data set through torchvision")
     fetched = [name for name, record in SOURCES.items() if record.fetch]
@@ -188,6 +196,17 @@ def _referee(places: Sequence[str], margin: float | None, family: str | None) ->
     rows = pd.concat(tables, ignore_index=True)
     for text in referee.report(rows, referee.margin_of(rows, margin), family):
         print(textwrap.fill(text, 100, subsequent_indent="    ", break_on_hyphens=False))
+
+
+def _verify(folder: Path, again: bool) -> int:
+    wrong, name = verify(folder), _one_line(str(folder))
+    if not wrong and again:
+        wrong = replay(folder)
+    for line in wrong:
+        print(f"{name}: {_one_line(line)}")
+    if not wrong:
+        print(f"{name}: rows, network and masks are {'bit for bit ' * again}as the run left them")
+    return 1 if wrong else 0
 
 
 def _report(bar: "tqdm[NoReturn]", row: Row, config: Config) -> None:

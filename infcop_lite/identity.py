@@ -12,8 +12,10 @@ from .batches import named
 from .config import Config
 from .data import Split
 from .feeding import Source
+from .layers import copied
 from .masks import Masks
 from .own import OBJECTS
+from .train import to_train
 
 #: Fields that the first release did not have, and whose default is what it did.
 NEW = (
@@ -137,12 +139,23 @@ def identity_of_own(
     parts_in_eval = [name for name, module in model.named_modules() if not module.training]
     if model.training and parts_in_eval:
         about["in eval mode"] = ", ".join(parts_in_eval)
+    if any(type(module).train is not nn.Module.train for module in model.modules()):
+        about["train()"] = _after_train(model)
     if masks is not None:
         about["initial masks"] = fingerprint(masks)
     about["initial weights"] = fingerprint(model.state_dict(keep_vars=True))
     these = zip(("train", "validation", "test"), parts, strict=False)
     about |= {f"{name} data": _print_of(part) for name, part in these if part is not None}
     return identity(config) | about
+
+
+def _after_train(model: nn.Module) -> str:
+    """Return what a ``train()`` of its own leaves frozen."""
+    trained = copied(model)
+    to_train(trained)
+    frozen = [f"{name} in eval mode" for name, m in trained.named_modules() if not m.training]
+    frozen += [name for name, p in trained.named_parameters() if not p.requires_grad]
+    return ", ".join(frozen)
 
 
 def _print_of(part: Split | Source) -> str:

@@ -80,6 +80,22 @@ def starts(folder: Path | str) -> list[dict[str, Any]]:
         raise ValueError(f"{path} is damaged: it does not hold one JSON object a line") from None
 
 
+def differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what a start is made with that an earlier one was not, in a few words each.
+
+    Args:
+        earlier, now: two lines of `starts`.
+
+    >>> differing({"threads": 1, "versions": {"torch": "2.4"}}, {"threads": 2, "versions": {}})
+    ['threads 1 -> 2']
+    """
+    named = ("device", "threads", "instructions")
+    pairs = {name: (earlier.get(name), now.get(name)) for name in named}
+    before, after = earlier.get("versions", {}), now.get("versions", {})
+    pairs |= {name: (before[name], after.get(name)) for name in before.keys() & after.keys()}
+    return [f"{name} {a} -> {b}" for name, (a, b) in sorted(pairs.items()) if a not in (None, b)]
+
+
 @cache
 def commit() -> str:
     """Return the commit of the clone that this library runs from, "-dirty" if it was changed.

@@ -44,7 +44,8 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
         True if the folder holds this run, finished.
 
     Raises:
-        ValueError: the folder holds another run's config, or a file that is not a run's.
+        ValueError: the folder holds another run's config, a file that is not a run's, or rows of a
+            finished run that somebody has changed.
         OSError: the folder cannot be made or written to.
 
     >>> import tempfile; folder = tempfile.mkdtemp()
@@ -57,7 +58,7 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
     except FileExistsError:
         raise NotADirectoryError(f"{folder} is a file, not a folder for results") from None
     if (folder / RUN).exists():
-        held = _read_json(folder / RUN)
+        held = record(folder)
         before = held["config"]
         if before != dict(config):
             differing = {k for k in before.keys() | config if before.get(k) != config.get(k)}
@@ -66,6 +67,8 @@ def begin(folder: Path | str, config: Mapping[str, Any]) -> bool:
             )
         with suppress(OSError), lock(folder):  # nobody is at work there, and it may be written to
             _tidy(folder, finished=held["finished"])
+        if held["finished"]:
+            _text_of_rows(folder, held)
         return bool(held["finished"])
     if (folder / ROWS).exists():
         raise ValueError(f"{folder} holds a {ROWS} without a {RUN}; choose another folder")
@@ -105,11 +108,12 @@ def save(
     folder = Path(folder)
     if seconds is None:
         seconds = rows[-1].get("elapsed_s", 0.0) if rows else 0.0
-    record = {
+    about = {
         "command": command,
         "config": dict(config),
         "finished": finished,
         "seconds": seconds,
+        "rows_sha256": "",
         "versions": versions(),
         "machine": {
             "system": platform.system(),
@@ -118,9 +122,11 @@ def save(
             "accelerator": accelerator,
         },
     }
-    as_json, as_csv = json.dumps(record, indent=2) + "\n", to_csv(rows)
+    as_csv = to_csv(rows)
+    about["rows_sha256"] = hashlib.sha256(as_csv.encode("utf-8")).hexdigest()
+    as_json = json.dumps(about, indent=2) + "\n"
     if not (folder / RUN).exists():  # claim a new folder first: rows without a record are refused
-        replace(folder / RUN, json.dumps(record | {"finished": False}, indent=2) + "\n")
+        replace(folder / RUN, json.dumps(about | {"finished": False}, indent=2) + "\n")
     replace(folder / ROWS, as_csv)
     replace(folder / RUN, as_json)
     if finished:
@@ -245,12 +251,43 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         ValueError: a file that is damaged or not a run's.
     """
     folder = Path(folder)
-    record = _read_json(folder / RUN)
+    about = record(folder)
+    return as_table(_text_of_rows(folder, about), str(folder / ROWS)), about
+
+
+def record(folder: Path | str) -> dict[str, Any]:
+    """Return what run.json says of a run.
+
+    Raises:
+        FileNotFoundError: no such run.
+        ValueError: a file that is damaged or not the record of a run.
+    """
+    path = Path(folder) / RUN
     try:
-        text = (folder / ROWS).read_text(encoding="utf-8")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is damaged: it is not JSON") from None
+    found = {"finished": False} | found if isinstance(found, dict) else {}
+    if not isinstance(found.get("config"), dict) or not isinstance(found["finished"], bool):
+        raise ValueError(f"{path} is not the record of a run")
+    return found
+
+
+def _text_of_rows(folder: Path, about: Mapping[str, Any]) -> str:
+    """Return rows.csv; that of a finished run is as the run left it, by the bit."""
+    content = (folder / ROWS).read_bytes()
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder / ROWS} is damaged: {error}") from None
-    return as_table(text, str(folder / ROWS)), record
+    wanted = about.get("rows_sha256")  # the first release had none
+    if about["finished"] and wanted not in (None, hashlib.sha256(content).hexdigest()):
+        as_table(text, str(folder / ROWS))  # a file that is cut off is named as such
+        raise ValueError(
+            f"{folder / ROWS} is not as the run left it: did a spreadsheet save it? Bring it back,"
+            " or delete the folder to run anew"
+        )
+    return text
 
 
 def as_table(text: str, where: str) -> pd.DataFrame:
@@ -304,17 +341,6 @@ def _digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
     for name in sorted(tensors):
         digest.update(name.encode("utf-8") + tensors[name].tobytes())
     return digest.hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged: it is not JSON") from None
-    record = {"finished": False} | record if isinstance(record, dict) else {}
-    if not isinstance(record.get("config"), dict) or not isinstance(record["finished"], bool):
-        raise ValueError(f"{path} is not the record of a run")
-    return record
 
 
 def _tidy(folder: Path, finished: bool) -> None:

@@ -1,6 +1,7 @@
 """One run in a folder: killed at any moment and started again, it resumes after its last level."""
 
 import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +94,9 @@ def _go_on(
     began_s, earlier = time.monotonic(), ledger.starts(folder)
     first_level = {"first_level": state.start.level if state else 0}
     about = first_level | about_start(settings.get("device", "cpu"), settings.get("threads"))
+    if state and earlier and (others := ledger.differing(earlier[-1], about)) and sys.stderr:
+        mixed = f"{folder} goes on at level {state.start.level} with {', '.join(others)}"
+        print(f"infcop_lite: {mixed}; bits may differ from one run in one go", file=sys.stderr)
 
     def note() -> None:
         seconds = {"seconds": round(time.monotonic() - began_s, 3)}

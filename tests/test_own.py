@@ -497,6 +497,23 @@ def test_a_frozen_layer_makes_another_run(tmp_path):
         run(tmp_path, levels=0, epochs=0, model=frozen())
 
 
+def test_a_train_of_its_own_that_freezes_a_part_makes_another_run(tmp_path):
+    def named(frozen):
+        class Net(nn.Sequential):
+            def train(self, mode=True):
+                super().train(mode)
+                if frozen:
+                    self[1].eval()
+                return self
+
+        torch.manual_seed(0)
+        return Net(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+
+    run(tmp_path, levels=0, epochs=0, model=named(frozen=False))
+    with pytest.raises(ValueError, match=r"differs in train\(\)"):
+        run(tmp_path, levels=0, epochs=0, model=named(frozen=True))
+
+
 def test_another_layer_without_weights_makes_another_run(tmp_path):
     run(tmp_path, levels=0, epochs=0)
     other = mlp()

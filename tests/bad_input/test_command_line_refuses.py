@@ -229,6 +229,7 @@ def a_folder(name):
 
 
 KINDS = ("finished", "interrupted")
+NOT_THEM = "is not as the run left it"
 RUN = {
     "record of another run": (record(config=SETTINGS | {"seed": 1}), "differs in seed"),
     "record with a path": (record(config=SETTINGS | {"data": "../../x"}), "differs in data"),
@@ -266,11 +267,8 @@ ROWS = {
     ),
     "rows that stop in words": (rows(lambda text: text.replace("True", "yes")), "is damaged"),
     "rows of a ragged width": (rows(lambda text: text + "1,2\n"), "rows.csv is damaged"),
-    "rows of another table": (rows(lambda text: "a,b\n1,2\n"), "does not hold the rows"),
-    "rows without a column": (
-        rows(lambda text: text.replace("stopped", "ended")),
-        "does not hold the rows",
-    ),
+    "rows of another table": (rows(lambda text: "a,b\n1,2\n"), NOT_THEM),
+    "rows without a column": (rows(lambda text: text.replace("stopped", "ended")), NOT_THEM),
     "rows none": (rows(lambda text: text[: text.index("\n") + 1]), "rows.csv"),
     "rows of no finished level": (
         rows(lambda text: "".join(text.splitlines(keepends=True)[:2])),
