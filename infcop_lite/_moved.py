@@ -93,8 +93,9 @@ def register() -> None:
 
 def from_anneal(anneal: str) -> dict[str, str]:
     """Return the schedules that `anneal`, of the first release, stands for, and say so."""
-    if anneal not in ANNEAL:
-        raise ValueError(f"unknown anneal {anneal!r}; choose from {', '.join(ANNEAL)}")
+    if not isinstance(anneal, str) or anneal not in ANNEAL:
+        given = " ".join(repr(anneal).split())
+        raise ValueError(f"unknown anneal {given}; choose from {', '.join(ANNEAL)}")
     instead = ", ".join(f"{name}={value!r}" for name, value in ANNEAL[anneal].items())
     message = f"anneal={anneal!r} is now {instead}; the old name goes with the next release"
     warnings.warn(message, DeprecationWarning, stacklevel=4)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .config import Config
 from .layers import is_layer
+from .limits import is_number, shown
 from .masks import Masks, check_masks, density, found, keep_best, prunable
 from .scores import SCORES, Batch, Loss, magnitude
 
@@ -49,6 +50,8 @@ def pq_index(weights: Tensor, p: float, q: float) -> float:
 
 def _magnitudes(weights: Tensor) -> Tensor:
     """Return the absolute values in double precision, some of them and not all zero."""
+    if not isinstance(weights, Tensor) or weights.is_complex():
+        raise ValueError("the PQ index needs a tensor of real weights")
     w = weights.detach().flatten().to(torch.float64).abs()
     if len(w) == 0 or not torch.isfinite(w).all() or not w.any():
         raise ValueError("the PQ index needs finite weights that are not all zero")
@@ -56,8 +59,8 @@ def _magnitudes(weights: Tensor) -> Tensor:
 
 
 def _check_orders(p: float, q: float) -> None:
-    if not (0 < p < q < math.inf):
-        raise ValueError(f"the PQ index needs 0 < p < q, not p={p}, q={q}")
+    if not (is_number(p) and is_number(q) and 0 < p < q < math.inf):
+        raise ValueError(f"the PQ index needs 0 < p < q, not p={shown(p)}, q={shown(q)}")
 
 
 def sap_fraction(
@@ -84,10 +87,10 @@ def sap_fraction(
     >>> sap_fraction(torch.tensor([1.0, 1.0, 0.0, 0.0]), 1, 2)
     0.5
     """
-    if not (0 <= eta < math.inf and 0 < gamma < math.inf and 0 < beta < 1):
-        raise ValueError(
-            f"SAP needs eta >= 0, gamma > 0, 0 < beta < 1, not {eta=}, {gamma=}, {beta=}"
-        )
+    numbers = all(map(is_number, (eta, gamma, beta)))
+    if not numbers or not (0 <= eta < math.inf and 0 < gamma < math.inf and 0 < beta < 1):
+        given = f"eta={shown(eta)}, gamma={shown(gamma)}, beta={shown(beta)}"
+        raise ValueError(f"SAP needs eta >= 0, gamma > 0, 0 < beta < 1, not {given}")
     index, d = pq_index(weights, p, q), weights.numel()
     kept = d * (1 + eta) ** (-q / (q - p)) * (1 - index) ** (p * q / (q - p))
     m = math.ceil(kept * (1 - 1e-12))  # an exact integer must not be lifted by round-off

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
+import numpy as np
+
+from .limits import is_number, shown
 from .never import Never
 
 #: What can be measured at a check.
@@ -75,8 +78,8 @@ def positive(name: str, value: float) -> None:
 
     >>> positive("epsilon", 0.5)
     """
-    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
-        raise ValueError(f"{name} must be a positive number, not {value}")
+    if not (is_number(value) and 0 < value < math.inf):
+        raise ValueError(f"{name} must be a positive number, not {shown(value)}")
 
 
 def count(name: str, value: int) -> None:
@@ -85,7 +88,20 @@ def count(name: str, value: int) -> None:
     >>> count("patience", 2)
     """
     if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be a whole number of checks, not {value}")
+        raise ValueError(f"{name} must be a whole number of checks, not {shown(value)}")
+
+
+def plain(rule: Any) -> None:
+    """Turn numbers of numpy among a rule's settings into Python's own: repr tells rules apart.
+
+    >>> from .prices import PriceOfTime
+    >>> PriceOfTime(np.float32(0.5))
+    PriceOfTime(price=0.5)
+    """
+    for setting in fields(rule):
+        value = getattr(rule, setting.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(rule, setting.name, value.item())
 
 
 def trained(checks: Sequence[Check]) -> bool:

@@ -140,6 +140,9 @@ def _fold_batch_norms(traced: fx.GraphModule) -> None:
         rowwise = (type(layer), type(norm)) == (nn.Linear, nn.BatchNorm1d)
         if not (spatial or (rowwise and is_flat(source, modules))) or len(source.users) > 1:
             continue
+        if norm.weight is None:  # affine=False, which torch cannot fuse with a linear layer
+            norm.weight = nn.Parameter(torch.ones_like(norm.running_var))
+            norm.bias = nn.Parameter(torch.zeros_like(norm.running_var))
         fused = fuse_conv_bn_eval(layer, norm) if spatial else fuse_linear_bn_eval(layer, norm)
         layer.weight, layer.bias = fused.weight, fused.bias
         node.replace_all_uses_with(source)

@@ -2,6 +2,8 @@
 
 from statistics import NormalDist
 
+from .limits import shown
+
 
 def check_confidence(confidence: float | None, looks: int, flow: str = "information") -> None:
     """Refuse a confidence that is none, or that a rule cannot have.
@@ -17,13 +19,13 @@ def check_confidence(confidence: float | None, looks: int, flow: str = "informat
     >>> check_confidence(0.95, 4)
     """
     if type(looks) is not int or not 1 <= looks <= 10**9:
-        raise ValueError(f"looks must be a whole number of at least 1, not {looks}")
+        raise ValueError(f"looks must be a whole number of at least 1, not {shown(looks)}")
     if confidence is None:
         if looks != 1:
             raise ValueError("looks share what confidence leaves: give a confidence, too")
         return
     if type(confidence) is not float or not 0.5 < confidence < 1:
-        raise ValueError(f"confidence must be a probability in (0.5, 1), not {confidence}")
+        raise ValueError(f"confidence must be a probability in (0.5, 1), not {shown(confidence)}")
     if flow != "information":
         raise ValueError(f"confidence is for the information flow, not for the {flow} flow")
 

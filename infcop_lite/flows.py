@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .batches import call, num_samples, pieces, take
 from .classes import check_classes, class_range
 from .layers import is_layer
+from .limits import check, shown
 from .masks import Masks, check_masks, prunable
 from .train import evaluating
 
@@ -55,6 +56,8 @@ def collect_activations(model: nn.Module, inputs: Any, batch_size: int = 250) ->
     >>> [(k, tuple(v.shape)) for k, v in collect_activations(model, torch.zeros(5, 2)).items()]
     [('0', (5, 3)), ('2', (5, 1))]
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be a torch module, not {type(model).__name__}")
     total = num_samples(inputs)
     if total == 0:
         raise ValueError("a flow needs at least one input sample")
@@ -125,8 +128,7 @@ def every_module_called(model: nn.Module) -> Iterator[None]:
 
 
 def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check("batch_size", batch_size, int, {"least": 1})
 
 
 def _mean_over_space(output: Tensor) -> Tensor:
@@ -151,6 +153,9 @@ def _standardise(activation: Tensor) -> Tensor:
     # over in place, for fresh memory costs more than the arithmetic
     f = torch.empty(activation.T.shape, dtype=torch.float64, device=activation.device)
     f.copy_(activation.detach().T)
+    if activation.dtype == torch.float64:  # whose squares may leave the range of float64
+        largest = f.abs().amax(1, keepdim=True)
+        f /= torch.where((largest > 1e100) | ((largest < 1e-100) & (largest > 0)), largest, 1.0)
     mean = f.mean(1, keepdim=True)
     if not torch.isfinite(mean).all():  # one bad sample is enough
         raise ValueError("activations are NaN or infinite: the network has diverged")
@@ -191,6 +196,8 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _check_samples(a: Tensor, b: Tensor) -> None:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or not a.dim() or not b.dim():
+        raise ValueError("activations must be tensors, (sample, unit)")
     if len(a) != len(b):
         raise ValueError(f"two layers need the same samples, not {len(a)} and {len(b)}")
 
@@ -256,20 +263,19 @@ def information_flow(activations: Mapping[str, Tensor], summary: str = "mean") -
     >>> information_flow({"a": f, "b": torch.cat([f, f], 1), "c": -f}).round(decimals=6)
     tensor([ 1., -1.], dtype=torch.float64)
     """
-    if summary not in SUMMARIES:
-        raise ValueError(f"unknown summary {summary!r}; choose from {', '.join(SUMMARIES)}")
+    if not isinstance(summary, str) or summary not in SUMMARIES:
+        raise ValueError(f"unknown summary {shown(summary)}; choose from {', '.join(SUMMARIES)}")
     summarise = SUMMARIES[summary]
     return torch.stack([summarise(*pair) for pair in pairwise(_standardised_layers(activations))])
 
 
 def _standardised_layers(activations: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the standardised units of each layer, after making sure that there is a flow."""
-    if len(activations) < 2:
+    if not isinstance(activations, Mapping) or len(activations) < 2:
         raise ValueError("an information flow needs at least two layers")
-    layers = [_standardise(activation) for activation in activations.values()]
-    for z, z_next in pairwise(layers):
-        _check_samples(z, z_next)
-    return layers
+    for a, b in pairwise(activations.values()):
+        _check_samples(a, b)
+    return [_standardise(activation) for activation in activations.values()]
 
 
 def gradient_flow(
@@ -362,16 +368,20 @@ def flow_distance(flow: Tensor, reference: Tensor) -> float:
         flow, reference: tensors of the same shape, one entry per layer or pair of layers.
 
     Raises:
-        ValueError: different shapes.
+        ValueError: different shapes, or no tensors. The distance to a flow that is NaN is NaN, and
+            no rule takes it for small.
 
     >>> flow_distance(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0]))
     5.0
     """
+    if not isinstance(flow, Tensor) or not isinstance(reference, Tensor):
+        raise ValueError("a flow must be a tensor, one entry per layer or pair of layers")
     if flow.shape != reference.shape:
         raise ValueError(
             f"flows of different networks: {tuple(flow.shape)} and {tuple(reference.shape)} entries"
         )
-    return (flow - reference).norm().item()
+    difference = flow - reference
+    return (difference if difference.is_floating_point() else difference.double()).norm().item()
 
 
 def sampling_floor(activations: Mapping[str, Tensor]) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import field
+from numbers import Real
 from typing import Any
 
 #: What values of a type are called in a message; one object is shown where it is this short.
@@ -53,9 +54,7 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} must fit in 64 bits")
     if type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value)):
         wanted = " or ".join(WORDS[kind] for kind in kinds if kind in WORDS)
-        shown = " ".join(repr(value).split())
-        given = shown if len(shown) <= LONGEST else f"an object of {type(value).__name__}"
-        raise ValueError(f"{name} must be {wanted}, not {given}")
+        raise ValueError(f"{name} must be {wanted}, not {shown(value)}")
     if value is None:
         return
     if "choices" in limits and value not in limits["choices"]:
@@ -71,6 +70,29 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} must be less than {limits['below']}, not {value}")
 
 
+def shown(value: Any) -> str:
+    """Return a value as a message names it: in one line, and a short one.
+
+    >>> shown("0.5"), shown([0] * 99)
+    ("'0.5'", 'an object of list')
+    """
+    text = " ".join(repr(value).split()) if not _is_huge(value) else ""
+    return text if 0 < len(text) <= LONGEST else f"an object of {type(value).__name__}"
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a real number: one of numpy is, text and truth values are none.
+
+    >>> is_number(0.5), is_number("0.5"), is_number(True)
+    (True, False, False)
+    """
+    return type(value) is not bool and isinstance(value, Real) and not _is_huge(value)
+
+
+def _is_huge(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) >= 2**63
+
+
 def patterns(dense: Any) -> tuple[str, ...]:
     """Return the layers that stay dense as a tuple of patterns.
 
@@ -79,5 +101,5 @@ def patterns(dense: Any) -> tuple[str, ...]:
     """
     words = dense.split(",") if isinstance(dense, str) else dense
     if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
-        raise ValueError(f"dense must be names of layers, not {dense!r}")
+        raise ValueError(f"dense must be names of layers, not {shown(dense)}")
     return tuple(word.strip() for word in words if word.strip())

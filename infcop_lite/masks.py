@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import _moved
 from .layers import check_shaped, is_layer, remedy
+from .limits import is_number, shown
 
 Masks = dict[str, Tensor]
 
@@ -113,8 +114,11 @@ def keep_best(
     >>> keep_best(scores, {"weight": torch.ones(1, 4, dtype=torch.bool)}, 0.5)["weight"]
     tensor([[ True, False, False,  True]])
     """
-    if scope not in SCOPES:
-        raise ValueError(f"unknown scope {scope!r}; choose from {', '.join(SCOPES)}")
+    if not isinstance(scope, str) or scope not in SCOPES:
+        raise ValueError(f"unknown scope {shown(scope)}; choose from {', '.join(SCOPES)}")
+    _check_boolean(masks)
+    if not isinstance(scores, Mapping) or not all(isinstance(s, Tensor) for s in scores.values()):
+        raise ValueError("the scores must be a dict of tensors, one for each mask")
     if {k: s.shape for k, s in scores.items()} != {k: m.shape for k, m in masks.items()}:
         raise ValueError("the scores must be tensors like the masks, one for each, and no others")
     alive = {name: scores[name][masks[name]] for name in masks}
@@ -124,6 +128,9 @@ def keep_best(
     fractions = fraction if isinstance(fraction, Mapping) else dict.fromkeys(masks, fraction)
     if set(fractions) != set(masks):
         raise ValueError("the fractions must name every prunable weight, and nothing else")
+    for share in fractions.values():
+        if not is_number(share) or not 0 <= share < 1:
+            raise ValueError(f"fraction must be in [0, 1), not {shown(share)}")
     if scope == "layerwise":
         pieces = {name: _keep_largest(score, fractions[name]) for name, score in alive.items()}
     else:
@@ -168,8 +175,6 @@ def magnitude_masks(
 
 def _keep_largest(scores: Tensor, fraction: float) -> Tensor:
     """Return a boolean (survivor,): all but the round(fraction * survivors) smallest scores."""
-    if not 0 <= fraction < 1:
-        raise ValueError(f"fraction must be in [0, 1), not {fraction}")
     num_removed = round(fraction * len(scores))
     if num_removed == 0:
         return torch.ones_like(scores, dtype=torch.bool)
@@ -234,6 +239,7 @@ def dead(masks: Masks) -> list[str]:
     >>> dead({"a.weight": torch.tensor([False, False]), "b.weight": torch.tensor([True])})
     ['a']
     """
+    _check_boolean(masks)
     return [name.removesuffix(".weight") for name, mask in masks.items() if not mask.any()]
 
 
@@ -262,11 +268,13 @@ def n_of_m(scores: Mapping[str, Tensor], n: int = 2, m: int = 4) -> Masks:
     >>> n_of_m({"weight": torch.tensor([[3.0, 1.0, 2.0, 4.0]])})["weight"]
     tensor([[ True, False, False,  True]])
     """
-    if not 1 <= n <= m:
-        raise ValueError(f"n of m needs 1 <= n <= m, not {n} of {m}")
+    if type(n) is not int or type(m) is not int or not 1 <= n <= m:
+        raise ValueError(f"n of m needs 1 <= n <= m, not {shown(n)} of {shown(m)}")
     kept: Masks = {}
+    if not isinstance(scores, Mapping):
+        raise ValueError(f"the scores must be a dict of tensors, not {type(scores).__name__}")
     for name, score in scores.items():
-        if score.dim() < 2 or score.isnan().any():
+        if not isinstance(score, Tensor) or score.dim() < 2 or score.isnan().any():
             raise ValueError(f"the scores of {name} are NaN, or not (unit, input, ...)")
         kept[name] = torch.ones_like(score, dtype=torch.bool)
         if score.shape[1] % m == 0:
@@ -397,6 +405,7 @@ def density(masks: Masks) -> float:
     >>> density({"a": torch.tensor([True, False]), "b": torch.tensor([True, True])})
     0.75
     """
+    _check_boolean(masks)
     if not masks:
         raise ValueError("density of no masks is not defined")
     kept = sum(int(mask.sum()) for mask in masks.values())
@@ -423,16 +432,27 @@ def mask_distance(masks: Masks, others: Masks, alive: Masks | None = None) -> fl
     >>> mask_distance({"weight": a}, {"weight": b})
     0.5
     """
-    if {k: m.shape for k, m in masks.items()} != {k: m.shape for k, m in others.items()}:
+    counted = masks if alive is None else alive
+    _check_boolean(masks, others, counted)
+    shapes = {k: m.shape for k, m in masks.items()}
+    if any({k: m.shape for k, m in of.items()} != shapes for of in (others, counted)):
         raise ValueError("masks of different networks have no distance")
-    if any(mask.dtype != torch.bool for mask in (*masks.values(), *others.values())):
-        raise ValueError("masks must be boolean")
-    differ = sum(int((masks[name] ^ others[name]).sum()) for name in masks)
+    differ = {name: masks[name] ^ others[name] for name in masks}
     if alive is None:
         num_weights = sum(mask.numel() for mask in masks.values())
     else:
+        differ = {name: mask & alive[name] for name, mask in differ.items()}
         num_weights = sum(int(mask.sum()) for mask in alive.values())
-    return differ / max(1, num_weights)
+    return sum(int(mask.sum()) for mask in differ.values()) / max(1, num_weights)
+
+
+def _check_boolean(*several: Masks) -> None:
+    for masks in several:
+        if not isinstance(masks, Mapping):
+            raise ValueError(f"masks must be a dict of tensors, not {type(masks).__name__}")
+        for name, mask in masks.items():
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+                raise ValueError(f"masks must be boolean tensors; that of {name} is not")
 
 
 def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
@@ -451,6 +471,8 @@ def check_masks(model: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
     ['weight']
     """
     weights = prunable(model)
+    if not isinstance(masks, Mapping):
+        raise ValueError(f"masks must be a dict of tensors, not {type(masks).__name__}")
     if set(masks) != set(weights):
         odd = ", ".join(sorted(map(str, set(masks) ^ set(weights))))
         way_out = "{**masks.full_masks(model), **yours} keeps whole what yours does not name"

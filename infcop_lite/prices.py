@@ -6,7 +6,8 @@ They read the training loss, which is known anyway, so that a look costs nothing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .checks import Check, positive, trained
+from .checks import Check, plain, positive, trained
+from .limits import is_number, shown
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class PriceOfTime:
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
+        plain(self)
         positive("price", self.price)
 
     def stop(self, checks: Sequence[Check]) -> bool:
@@ -87,9 +89,10 @@ class BreakEven:
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
+        plain(self)
         positive("price", self.price)
-        if not (isinstance(self.floor, (int, float)) and 0 <= self.floor < float("inf")):
-            raise ValueError(f"floor must be a loss of at least 0, not {self.floor}")
+        if not (is_number(self.floor) and 0 <= self.floor < float("inf")):
+            raise ValueError(f"floor must be a loss of at least 0, not {shown(self.floor)}")
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the epochs of this level have cost what is left of the loss."""

@@ -15,9 +15,12 @@ from .checks import READS as READS
 from .checks import Check as Check
 from .checks import Rule as Rule
 from .checks import count as _count
+from .checks import plain as _plain
 from .checks import positive as _positive
 from .checks import trained as _trained
 from .confidence import check_confidence, quantile
+from .limits import is_number as _is_number
+from .limits import shown as _shown
 from .never import Never
 from .prices import BreakEven as BreakEven
 from .prices import PriceOfTime as PriceOfTime
@@ -43,8 +46,9 @@ class ReachAccuracy:
     reads = frozenset({"accuracy"})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.target <= 1:
-            raise ValueError(f"target must be an accuracy in [0, 1], not {self.target}")
+        _plain(self)
+        if not (_is_number(self.target) and 0 <= self.target <= 1):
+            raise ValueError(f"target must be an accuracy in [0, 1], not {_shown(self.target)}")
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the last validation accuracy reaches the target."""
@@ -74,10 +78,11 @@ class ReachLoss:
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
-        if not self.target >= 0:
-            raise ValueError(f"target must be a loss of at least 0, not {self.target}")
-        if not 1 <= self.times < math.inf:
-            raise ValueError(f"times must be a number of at least 1, not {self.times}")
+        _plain(self)
+        if not (_is_number(self.target) and self.target >= 0):
+            raise ValueError(f"target must be a loss of at least 0, not {_shown(self.target)}")
+        if not (_is_number(self.times) and 1 <= self.times < math.inf):
+            raise ValueError(f"times must be a number of at least 1, not {_shown(self.times)}")
 
     def stop(self, checks: Sequence[Check]) -> bool:
         """Say whether the target was reached, long enough ago."""
@@ -128,8 +133,9 @@ class FlowConsistency:
     kind = "flow"
 
     def __post_init__(self) -> None:
-        if self.flow not in ("information", "gradient"):
-            raise ValueError(f"unknown flow {self.flow!r}; choose from information, gradient")
+        _plain(self)
+        if self.flow not in ["information", "gradient"]:
+            raise ValueError(f"unknown flow {_shown(self.flow)}; choose from information, gradient")
         _positive("epsilon", self.epsilon)
         check_confidence(self.confidence, self.looks, self.flow)
 
@@ -175,6 +181,7 @@ class SmallGradient:
     reads = frozenset({"gradient"})
 
     def __post_init__(self) -> None:
+        _plain(self)
         _positive("epsilon", self.epsilon)
 
     def stop(self, checks: Sequence[Check]) -> bool:
@@ -203,6 +210,7 @@ class MaskStability:
     reads = frozenset({"mask"})
 
     def __post_init__(self) -> None:
+        _plain(self)
         _positive("epsilon", self.epsilon)
         _count("patience", self.patience)
 
@@ -235,9 +243,12 @@ class Patience:
     kind = "patience"
 
     def __post_init__(self) -> None:
+        _plain(self)
         _count("patience", self.patience)
+        if not isinstance(self.of, str):
+            raise ValueError(f"of must be the name of a number, not {_shown(self.of)}")
         if self.mode not in ("max", "min"):
-            raise ValueError(f"mode must be max or min, not {self.mode!r}")
+            raise ValueError(f"mode must be max or min, not {_shown(self.mode)}")
 
     @property
     def reads(self) -> frozenset[str]:
@@ -275,8 +286,9 @@ class AnyOf:
     def __init__(self, *rules: Rule) -> None:
         if not rules:
             raise ValueError("AnyOf needs at least one rule")
-        if odd := [rule for rule in rules if not callable(getattr(rule, "stop", None))]:
-            raise ValueError(f"AnyOf joins rules, not {odd[0]!r}")
+        for rule in rules:
+            if isinstance(rule, type) or not callable(getattr(rule, "stop", None)):
+                raise ValueError(f"AnyOf joins rules, not {_shown(rule)}")
         object.__setattr__(self, "rules", rules)
 
     @property
@@ -386,5 +398,5 @@ def as_rule(given: Any) -> Rule:
     reads: Any = getattr(given, "reads", None)
     is_rule = isinstance(reads, frozenset) and callable(getattr(given, "stop", None))
     if isinstance(given, type) or not is_rule:
-        raise ValueError(f"stop must be a name or a rule, not {given!r}")
+        raise ValueError(f"stop must be a name or a rule, not {_shown(given)}")
     return cast(Rule, given)

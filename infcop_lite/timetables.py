@@ -3,8 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from .checks import Check
+import numpy as np
+
+from .checks import Check, plain
+from .limits import is_number, shown
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,9 @@ class FixedEpochs:
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.n < math.inf:
-            raise ValueError(f"n must be a number of epochs, not {self.n}")
+        plain(self)
+        if not (is_number(self.n) and 0 <= self.n < math.inf):
+            raise ValueError(f"n must be a number of epochs, not {shown(self.n)}")
 
     def length(self, level: int) -> float:
         """Return the epochs of a level, known beforehand."""
@@ -57,9 +62,14 @@ class Schedule:
     reads = frozenset[str]()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", tuple(self.epochs))
-        if not self.epochs or not all(0 <= n < math.inf for n in self.epochs):
-            raise ValueError(f"epochs must be numbers of epochs, not {self.epochs}")
+        given: Any = self.epochs
+        try:
+            epochs = tuple(n.item() if isinstance(n, np.generic) else n for n in given)
+        except TypeError:  # one number, or nothing
+            epochs = ()
+        if not epochs or not all(is_number(n) and 0 <= n < math.inf for n in epochs):
+            raise ValueError(f"epochs must be numbers of epochs, not {shown(self.epochs)}")
+        object.__setattr__(self, "epochs", epochs)
 
     def length(self, level: int) -> float:
         """Return the epochs of a level, known beforehand."""

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRSc
 from . import _moved
 from .batches import call, num_samples, pick, pieces, take
 from .classes import check_classes, class_range
+from .limits import check
 from .masks import Masked, Masks, apply_masks
 
 OPTIMIZERS = ("sgd", "adam")
@@ -36,6 +37,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> model.training
     True
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be a torch module, not {type(model).__name__}")
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
@@ -391,10 +394,11 @@ def evaluate(
     0.75
     """
     size = num_samples(inputs)
+    if not isinstance(targets, Tensor) or targets.dim() != 1:
+        raise ValueError("targets must be a tensor (sample,), int64")
     if size == 0 or size != len(targets):
         raise ValueError(f"{size} inputs and {len(targets)} targets: no samples to evaluate on")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check("batch_size", batch_size, int, {"least": 1})
     limits = class_range(targets)
     loss = torch.zeros((), device=targets.device)
     correct = torch.zeros((), dtype=torch.int64, device=targets.device)
