@@ -9,7 +9,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
          a_mask_never_gives_a_weight_back a_level_of_known_length_has_its_whole_schedule_in_it)
 
 .DEFAULT_GOAL := help
-.PHONY: help book ground slides assignments zip test check quick soak results gather verify bench address colab-check dist clean lint
+.PHONY: help book ground slides assignments zip test check quick mutants soak results gather verify bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,10 @@ quick: .venv/.installed lint  ## the plan of the house, rules, masks, the loop o
 check: .venv/.installed lint  ## style, types and all fast tests: before you push
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2
 
-soak: .venv/.installed  ## weekly: two hundred kills, the book from nothing and compared; tests/soak.md says when it last passed
+mutants: .venv/.installed  ## write sixty wrong lines into scratch copies, one at a time: each must fail its test
+	$(BIN)/python tools/mutants.py
+
+soak: .venv/.installed  ## weekly: two hundred kills, the mutants, the book from nothing and compared; tests/soak.md says when it last passed
 	$(BIN)/python tools/soak.py
 
 lint: .venv/.installed

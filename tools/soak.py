@@ -4,6 +4,7 @@
 .venv/bin/python tools/soak.py book    one part of it
 
 kills   a run is killed at random moments, two hundred times, and ends as if nothing had happened
+mutants one wrong line of the science at a time, and the test that must notice it
 book    every chapter is executed from nothing and compared, output by output, with what lies there
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import build
+import mutants
 import nbformat
 import torch
 
@@ -36,6 +38,14 @@ def kills() -> str:
     if done.returncode != 0:
         raise RuntimeError(f"{last}\n{done.stdout[-3000:]}")
     return last.strip("= ")
+
+
+def mutated() -> str:
+    """Try every mutant; a survivor is a failure."""
+    found = dict(mutants.verdicts(mutants.read()))
+    if wrong := [f"{name}: {verdict}" for name, verdict in found.items() if verdict != "noticed"]:
+        raise RuntimeError("; ".join(wrong))
+    return f"{len(found)} mutants, every one noticed"
 
 
 def book(notebooks: list[Path] | None = None, there: Path = build.EXECUTED) -> str:
@@ -81,7 +91,7 @@ def _shown(cell: Any) -> list[Any]:
     ]
 
 
-PARTS: dict[str, Callable[[], str]] = {"kills": kills, "book": book}
+PARTS: dict[str, Callable[[], str]] = {"kills": kills, "mutants": mutated, "book": book}
 
 
 def main() -> int:
