@@ -19,12 +19,13 @@ from .datasets import SOURCES
 from .own import FUNCTIONS
 from .rows import Row
 from .sweep import grid, run_many, run_one
+from .terminal import listeners, one_line
 from .verifying import replay, verify
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"infcop_lite: error: {_one_line(message)}\n")
+        self.exit(2, f"infcop_lite: error: {one_line(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done, 1 if `verify` finds that something differs, 2 after a bad input or failed runs
         of a sweep (one line each on stderr), 130 after an interruption.
     """
+    with listeners():
+        return _main(arguments)
+    return 0  # to a pipe whose reader had enough
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", "infcop_lite", *words])
@@ -53,21 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _verify(options.folder, options.replay)
         else:
             print(f"{options.data} is ready in {data.download(options.data)}")
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"infcop_lite: error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"infcop_lite: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         out = getattr(options, "out", None)
-        kept = f"; the rows so far are in {_one_line(str(out))}" if out else ""
+        kept = f"; the rows so far are in {one_line(str(out))}" if out else ""
         print(f"infcop_lite: interrupted{kept}", file=sys.stderr)
         return 130
     return 0
-
-
-def _one_line(text: str) -> str:
-    """Return text fit for a terminal: one line, and control characters spelt out."""
-    characters = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in characters)
 
 
 def _folder(text: str) -> Path:
@@ -159,7 +162,7 @@ def _run(options: argparse.Namespace, command: str) -> None:
     with tqdm(total=config.levels + 1, unit="level", disable=None, leave=False) as bar:
         is_new = run_one(config, options.out, command, lambda row: _report(bar, row, config))
     if not is_new:
-        print(f"{_one_line(str(options.out))} already holds this run, finished")
+        print(f"{one_line(str(options.out))} already holds this run, finished")
     rows, _ = records.read(options.out)
     if not {f.name for f in fields(Row)} <= set(rows) or not rows["stopped"].any():
         raise ValueError(f"{options.out / records.ROWS} does not hold the rows of a run")
@@ -176,14 +179,14 @@ def _sweep(options: argparse.Namespace, command: str) -> int:
             num_done += 1
             bar.update()
             if problem:
-                bar.write(f"infcop_lite: error: {name}: {_one_line(problem)}", file=sys.stderr)
+                bar.write(f"infcop_lite: error: {name}: {one_line(problem)}", file=sys.stderr)
             elif bar.disable:
                 print(f"run {num_done} of {len(configs)}: {name} finished", file=sys.stderr)
 
         failed = run_many(
             configs, options.out, options.processes, options.scheduler, command, report
         )
-    num_finished, out = len(configs) - len(failed), _one_line(str(options.out))
+    num_finished, out = len(configs) - len(failed), one_line(str(options.out))
     print(f"{num_finished} of {len(configs)} runs are finished in {out}")
     return 2 if failed else 0
 
@@ -199,11 +202,11 @@ def _referee(places: Sequence[str], margin: float | None, family: str | None) ->
 
 
 def _verify(folder: Path, again: bool) -> int:
-    wrong, name = verify(folder), _one_line(str(folder))
+    wrong, name = verify(folder), one_line(str(folder))
     if not wrong and again:
         wrong = replay(folder)
     for line in wrong:
-        print(f"{name}: {_one_line(line)}")
+        print(f"{name}: {one_line(line)}")
     if not wrong:
         print(f"{name}: rows, network and masks are {'bit for bit ' * again}as the run left them")
     return 1 if wrong else 0

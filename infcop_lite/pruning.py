@@ -220,7 +220,7 @@ def prune(
     rows = list[Row]()
     with (
         threads(chosen.threads),
-        tqdm(total=chosen.levels + 1, unit="level", disable=not progress) as bar,
+        tqdm(total=chosen.levels + 1, unit="level", disable=not (progress and sys.stderr)) as bar,
     ):
         trainer = Trainer(copied(model), feed, held_back, held_out, chosen, kept)
         probe = data.Split(*trainer.monitor.probe)

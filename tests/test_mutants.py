@@ -1,4 +1,4 @@
-"""What our tests would notice: the list of mutants is up to date, and those that survived do not."""
+"""What our tests would notice: the list of mutants is up to date, survivors have their tests."""
 
 import copy
 from pathlib import Path

@@ -150,12 +150,44 @@ def test_the_citation_names_the_release_and_its_day():
 def test_a_tag_that_is_not_the_version_is_not_released():
     workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))
     assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML takes `on` for true
-    (job,) = workflow["jobs"].values()
+    job = workflow["jobs"]["dist"]
+    assert workflow["jobs"]["release"]["needs"] == "dist"
     (compare,) = [step["run"] for step in job["steps"] if "version" in step.get("name", "")]
     for tag, code in ((f"v{VERSION}", 0), (f"v{VERSION}1", 1), ("v", 1)):
         env = os.environ | {"GITHUB_REF_NAME": tag}
         assert subprocess.run(["bash", "-ec", compare], cwd=ROOT, env=env).returncode == code
     assert "make dist" in [step.get("run") for step in job["steps"]]
+
+
+WORKFLOWS = {
+    path.name: yaml.safe_load(path.read_text("utf-8"))
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+}
+
+
+def steps_of(job):
+    return [(step.get("uses", ""), step.get("run", "")) for step in job["steps"]]
+
+
+def may_write(permissions):
+    return any(level == "write" for level in (permissions or {}).values())
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_actions_are_pinned_by_commit_and_nothing_may_write_that_installs_or_runs_ours(name):
+    workflow = WORKFLOWS[name]
+    assert not may_write(workflow["permissions"]), "a job asks for what it needs, no workflow does"
+    for job in workflow["jobs"].values():
+        for uses, run in steps_of(job):
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}|", uses), uses
+            if may_write(job.get("permissions")):
+                assert not re.search(r"pip|make|python|\.ci/", run)
+                assert "checkout" not in uses
+
+
+def test_a_permission_to_write_is_found():
+    assert may_write({"contents": "write"})
+    assert not may_write({"contents": "read"})
 
 
 # --- places to run it: Binder, a development container ---

@@ -21,6 +21,7 @@ from infcop_lite.config import Config
 from infcop_lite.identity import identity
 from infcop_lite.loop import run_imp
 from infcop_lite.rows import SECONDS
+from infcop_lite.verifying import verify
 
 SMALL = Config(levels=3, fraction=0.5, epochs=2, warmup_epochs=1, threads=1)
 VARIANTS = [
@@ -270,7 +271,7 @@ def test_a_disk_that_is_full_leaves_the_earlier_levels_to_go_on_from(tmp_path, m
 LONGER = "--levels 4 --fraction 0.5 --epochs 2 --warmup-epochs 1 --threads 1 --stop information"
 
 
-def forked_run(folder):
+def forked_run(folder, **changes):
     """Start the run in a process of its own, forked: no second import of torch."""
     pid = os.fork()
     if pid:
@@ -280,7 +281,7 @@ def forked_run(folder):
         config = Config(
             levels=4, fraction=0.5, epochs=2, warmup_epochs=1, threads=1, stop="information"
         )
-        sweep.run_one(config, folder)
+        sweep.run_one(replace(config, **changes), folder)
         os._exit(0)
     except BaseException:
         os._exit(1)
@@ -314,4 +315,39 @@ def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(seeds, tmp
         folder = Path(tmp_path, f"killed-{seed}")
         kill_five_times(folder, seed)
         assert_same_outcome(folder, tmp_path / "whole")
+        assert not [path for path in folder.iterdir() if path.name.startswith("state")]
+
+
+SHORT = {"levels": 3, "subset": 200, "probe_size": 20, "epochs": 1}
+
+
+def two_at_once_killed(folder, seed):
+    """Two processes on one folder, begun and killed at random moments; then one ends the run."""
+    moments, pids = random.Random(seed), []
+    for _ in range(2):
+        pids.append(forked_run(folder, **SHORT))
+        time.sleep(moments.uniform(0.0, 0.3))
+    for pid in moments.sample(pids, len(pids)):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        time.sleep(moments.uniform(0.0, 0.05))
+    assert os.waitstatus_to_exitcode(os.waitpid(forked_run(folder, **SHORT), 0)[1]) == 0
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(5), marks=pytest.mark.slow),
+        pytest.param(range(5, 55), marks=[pytest.mark.slow, pytest.mark.soak]),
+    ],
+    ids=["5 trials", "50 more"],
+)
+def test_processes_on_one_folder_that_are_killed_leave_a_run_that_goes_on(seeds, tmp_path):
+    os.waitpid(forked_run(tmp_path / "whole", **SHORT), 0)
+    for seed in seeds:
+        folder = Path(tmp_path, f"killed-{seed}")
+        two_at_once_killed(folder, seed)
+        assert_same_outcome(folder, tmp_path / "whole")
+        assert verify(folder) == []
         assert not [path for path in folder.iterdir() if path.name.startswith("state")]

@@ -6,9 +6,9 @@
 """
 
 import argparse
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +16,11 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pandas  # noqa: F401  what every test imports, and nothing of ours
+import pytest
+import scipy.stats  # noqa: F401
+import torch  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests" / "mutants.toml"
@@ -54,18 +59,28 @@ def scratch(folder: Path, root: Path = ROOT) -> Path:
     return folder
 
 
+def _test(copy: Path, tests: str) -> None:
+    """Run tests in a copy, which imports its own library, and end this process as pytest does."""
+    sys.dont_write_bytecode = True  # two mutants of one second would share it
+    sys.path[:0] = [str(copy / part) for part in (".", "tools", "experiments", "book/_ext")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:4])
+    os.chdir(copy)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests.split()])))
+
+
 def tested(copy: Path, tests: str) -> int:
-    """Run tests in a copy, which imports its own library; return pytest's exit code."""
-    paths = [copy, copy / "tools", copy / "experiments", copy / "book" / "_ext"]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    try:
-        done = subprocess.run(
-            [*command, *tests.split()], cwd=copy, env=env, capture_output=True, timeout=LIMIT_S
-        )
-    except subprocess.TimeoutExpired:
+    """Return pytest's exit code; the process is forked, so that torch is imported once for all."""
+    child = multiprocessing.get_context("fork").Process(target=_test, args=(copy, tests))
+    child.start()
+    child.join(LIMIT_S)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
         return 1
-    return done.returncode
+    return child.exitcode
 
 
 def verdicts(mutants: Mutants, root: Path = ROOT) -> Iterator[tuple[str, str]]:
@@ -113,6 +128,7 @@ def main() -> int:
     if options.page:
         PAGE.write_text(page(PAGE.read_text("utf-8"), read()), "utf-8")
         return 0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     started, unnoticed = time.monotonic(), 0
     for name, verdict in verdicts(mutants):
         unnoticed += verdict != "noticed"

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -515,3 +516,26 @@ def test_a_home_that_is_not_there_is_one_line(refused, tmp_path, monkeypatch):
     monkeypatch.setenv("INFCOP_DATA_DIR", "~nobody-of-that-name/data")
     line = refused(*FAST, "--data", "mnist", "--out", str(tmp_path / "out"))
     assert "set INFCOP_DATA_DIR to a folder" in line
+
+
+# --- nobody listens, or not to the end -----------------------------------------------------------
+
+LISTENERS = {
+    "nobody": (">&- 2>&-", False),
+    "ASCII only": ("", True),
+    "a reader that has enough": ("| true", True),
+}
+
+
+@pytest.mark.parametrize(("end", "is_there"), LISTENERS.values(), ids=LISTENERS)
+def test_whoever_listens_the_run_is_whole_and_nothing_is_wrong(end, is_there, runs, tmp_path):
+    out = tmp_path / "größer"
+    if is_there:  # then its name is said
+        shutil.copytree(runs / "finished", out)
+    command = shlex.join([sys.executable, "-m", "infcop_lite", *FAST, "--out", str(out)])
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    words = ["bash", "-o", "pipefail", "-c", f"{command} {end}"]
+    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert records.read(out)[1]["finished"]
+    assert ("gr\\xf6\\xdfer already holds" in done.stdout) is (is_there and not end)
