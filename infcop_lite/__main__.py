@@ -40,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done, 1 if `verify` finds that something differs, 2 after a bad input or failed runs
         of a sweep (one line each on stderr), 130 after an interruption.
     """
+    code = 0  # also of a pipe whose reader had enough
     with listeners():
-        return _main(arguments)
-    return 0  # to a pipe whose reader had enough
+        code = _main(arguments)
+    return code
 
 
 def _main(arguments: Sequence[str] | None) -> int:

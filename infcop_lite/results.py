@@ -5,6 +5,7 @@ other CSV files have the rows. ``provenance.jsonl``, beside the tables, says how
 """
 
 import base64
+import html
 import json
 import os
 from pathlib import Path
@@ -174,7 +175,8 @@ def download_link(table: pd.DataFrame, name: str) -> str:
     '<a download="a.csv" href="data:text/csv;base64,YQoxCg==">a.csv</a>'
     """
     content = base64.b64encode(table.to_csv(index=False).encode("utf-8")).decode("ascii")
-    return f'<a download="{name}" href="data:text/csv;base64,{content}">{name}</a>'
+    said = html.escape(name)
+    return f'<a download="{said}" href="data:text/csv;base64,{content}">{said}</a>'
 
 
 def _tidy(folder: Path) -> pd.DataFrame:

@@ -217,7 +217,7 @@ def _read(
         start = Start(level, parts["masks"], parts["weights"])
         snapshot = parts["snapshot"] or None
         return State(start, snapshot, references, numbers["elapsed_s"], name == FINAL), rows
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):  # an infinite level
         raise ValueError(f"the state in {folder} is damaged; delete it to start anew") from None
 
 

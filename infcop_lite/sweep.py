@@ -95,7 +95,8 @@ def run_many(
         if not (isinstance(given, Config) or (callable(given) and not isinstance(given, type))):
             raise ValueError(f"run {name!r} must be a Config, not {given!r}")
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.,=+ -]{0,199}", name, re.ASCII):
-            raise ValueError(f"a run's name must be a plain folder name, not {name!r}")
+            wanted = "a plain folder name of 1 to 200 characters"
+            raise ValueError(f"a run's name must be {wanted}, not {name!r}")
         if isinstance(given, Config) and folder is None:
             raise ValueError(f"run {name!r} needs a folder")
     home = Path.cwd() / (folder or "")

@@ -476,6 +476,12 @@ def test_a_decay_of_too_few_or_missing_distances_is_refused(distances):
         evidence.fit_decay(np.arange(len(distances)), distances)
 
 
+def test_a_name_in_the_page_is_no_code():
+    link = evidence.download_link(runs(full=(1, [0.5])), '"><script>x')
+    assert "<script>" not in link
+    assert '">' not in link.partition("download=")[2].partition(" href")[0][:-1]
+
+
 def test_a_table_can_be_saved_from_the_page():
     link = evidence.download_link(pd.DataFrame({"rule": ["a, b"], "x": [0.5]}), "t.csv")
     found = re.fullmatch(r'<a download="t.csv" href="data:text/csv;base64,(.*)">t.csv</a>', link)

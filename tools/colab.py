@@ -8,6 +8,7 @@ What passed is run again only when it, the library or the results have changed.
 
 import argparse
 import hashlib
+import platform
 import subprocess
 import sys
 import tempfile
@@ -36,12 +37,12 @@ def packages(which: str, root: Path = ROOT) -> list[str]:
 def environment(which: str) -> Path:
     """Make, once, the environment that the service brings; return its site-packages."""
     folder, wanted = WORK / which / "venv", packages(which)
-    stamp = folder / "installed.txt"
-    if not stamp.exists() or stamp.read_text("utf-8").splitlines() != wanted:
+    stamp, made_of = folder / "installed.txt", [platform.python_version(), *wanted]
+    if not stamp.exists() or stamp.read_text("utf-8").splitlines() != made_of:
         print(f"{which}: installing {', '.join(wanted)}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
         subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *wanted], check=True)
-        stamp.write_text("\n".join(wanted), "utf-8")
+        stamp.write_text("\n".join(made_of), "utf-8")
     return next(folder.glob("lib/python*/site-packages"))
 
 

@@ -357,6 +357,7 @@ STATE = {
     "state between levels": (state(level=1.5), "damaged"),
     "state of no level": (state(level=math.nan), "damaged"),
     "state ahead of its rows": (state(level=2), "lacks rows"),
+    "state of an infinite level": (state(level=math.inf), "is damaged"),
     "state of no accuracy": (state(**{"accuracy of warmup": 5.0}), "damaged"),
     "state of no arrays": (state(without("")), "damaged"),
     "state with a foreign part": (state(lambda a: {**a, "../x": np.ones(1)}), "damaged"),
