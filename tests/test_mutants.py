@@ -17,9 +17,11 @@ from infcop_lite.explorer import replay
 from infcop_lite.identity import identity_of_own
 from infcop_lite.level import Trainer
 from infcop_lite.masks import full_masks
-from infcop_lite.recording import describe
-from infcop_lite.stopping import FixedEpochs
+from infcop_lite.measured import Measured
+from infcop_lite.recording import _overlap, describe
+from infcop_lite.stopping import FixedEpochs, Patience
 from infcop_lite.training import seed_of
+from infcop_lite.tree import _Branch
 
 ALL = mutants.read()
 
@@ -161,3 +163,17 @@ def test_a_part_in_eval_mode_makes_another_run():
     split = data.Split(torch.zeros(2, 2), torch.tensor([0, 1]))
     one, other = (identity_of_own(Config(), model, None, split) for model in (net, frozen))
     assert other == one | {"in eval mode": "1"}
+
+
+def test_an_overlap_is_a_share_of_the_final_weights():
+    mine, final = ({"a": torch.tensor(kept).bool()} for kept in ([1, 1, 1, 0], [1, 0, 0, 0]))
+    assert _overlap(mine, final) == 1.0
+    assert _overlap(final, mine) == pytest.approx(1 / 3)
+
+
+def test_a_rule_pays_for_what_it_reads_and_not_for_what_others_asked_for():
+    now = Measured(accuracy=0.5)
+    now.seconds.update({"accuracy": 1.0, "information": 5.0})
+    branch = _Branch(Patience(1), None)
+    branch.stops(now, 1.0, 0)
+    assert branch.measure_s == 1.0
