@@ -19,6 +19,7 @@ from infcop_lite.config import STOPS, Config
 from infcop_lite.datasets import SOURCES
 from infcop_lite.identity import identity
 from infcop_lite.loop import run_imp
+from infcop_lite.options import parser
 from infcop_lite.own import FUNCTIONS
 from infcop_lite.rows import SECONDS
 
@@ -158,7 +159,7 @@ def test_an_option_sets_its_field_and_nothing_else(f, out):
     else:
         value = others.get(f.name, 7)
         words = [flag, str(value)]
-    options = vars(command_line._parser().parse_args(["run", "--out", str(out), *words]))
+    options = vars(parser().parse_args(["run", "--out", str(out), *words]))
     assert options[f.name] == (words[1] if f.name == "dense" else value)
     config = Config(**{g.name: options[g.name] for g in OPTIONS})
     assert asdict(config) == {**asdict(Config()), f.name: value}
@@ -166,7 +167,7 @@ def test_an_option_sets_its_field_and_nothing_else(f, out):
 
 def test_numbers_are_read_as_the_type_of_their_field(out):
     words = ["run", "--out", str(out), "--epochs", "3", "--seed", "3", "--lr", "1e-3"]
-    options = command_line._parser().parse_args(words)
+    options = parser().parse_args(words)
     assert [type(value) for value in (options.epochs, options.seed, options.lr)] == [
         float,
         int,

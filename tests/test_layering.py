@@ -40,7 +40,7 @@ WITHOUT_TORCH = (
 WITHOUT_TORCH += ("never", "evidence", "figures", "looking")
 WITHOUT_TORCH += ("verdicts", "pairing", "faults", "families", "wording", "referee")
 WITH_FILES = ("source", "data", "datasets", "ledger", "records", "collecting", "results")
-WITH_FILES += ("__main__", "terminal", "integrations.transformers")
+WITH_FILES += ("__main__", "options", "terminal", "integrations.transformers")
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
 )
