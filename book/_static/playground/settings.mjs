@@ -1,0 +1,63 @@
+// The knobs, their limits, and the address in which they stand.
+
+/** Each: name, what it says, limits, and the value that it has at first. */
+export const KNOBS = [
+  { name: "fraction", label: "Remove at each level", min: 0.1, max: 0.5, step: 0.05, value: 0.2, unit: "%" },
+  { name: "density", label: "Until this much is left", choices: [0.2, 0.1, 0.05], value: 0.2, unit: "%" },
+  { name: "epochs", label: "Budget of a level", min: 1, max: 20, step: 1, value: 10, unit: "epochs" },
+  { name: "warmupEpochs", label: "Warm-up", min: 1, max: 5, step: 1, value: 2, unit: "epochs" },
+  { name: "seed", label: "Seed", min: 0, max: 999, step: 1, value: 0, isNumber: true },
+];
+
+/** Rule -> what it is called, the knob it has, and what it compares with that. */
+export const RULES = {
+  information: { title: "information flow", epsilon: 0.25, reads: "distance of the information flow" },
+  gradient: { title: "gradient flow", epsilon: 0.5, reads: "distance of the gradient flow" },
+  mask: { title: "mask stability", epsilon: 0.05, reads: "share of the next mask that changed" },
+  loss: { title: "loss recovered", reads: "training loss" },
+  fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow" },
+  full: { title: "full budget", reads: "distance of the information flow" },
+};
+export const EPSILON = { min: 0.01, max: 3 };
+
+/** The settings that a reader meets first. */
+export const DEFAULTS = {
+  rule: "information", epsilon: 0.25, fixed: 3, absolute: false,
+  ...Object.fromEntries(KNOBS.map(({ name, value }) => [name, value])),
+};
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/** Return the settings with every value in its limits; what is no number is as at first. */
+export function within(settings) {
+  const rule = settings.rule in RULES ? settings.rule : DEFAULTS.rule;
+  const number = (value, otherwise) => (Number.isFinite(value) ? value : otherwise);
+  const kept = { rule, absolute: false };
+  for (const { name, value, min, max, step, choices } of KNOBS) {
+    const given = number(settings[name], value);
+    const near = (best, choice) => (Math.abs(choice - given) < Math.abs(best - given) ? choice : best);
+    const stepped = min + Math.round((clamp(given, min, max) - min) / step) * step;
+    kept[name] = choices ? choices.reduce(near) : Number(stepped.toFixed(4));
+  }
+  const epsilon = number(settings.epsilon, RULES[rule].epsilon ?? DEFAULTS.epsilon);
+  kept.epsilon = Number(clamp(epsilon, EPSILON.min, EPSILON.max).toPrecision(3));
+  kept.fixed = clamp(Math.round(3 * number(settings.fixed, DEFAULTS.fixed)) / 3, 0, 20);
+  return kept;
+}
+
+/** Return the address's last part: what differs from the first settings, after "#play". */
+export function toHash(settings) {
+  const first = { ...DEFAULTS, epsilon: RULES[settings.rule].epsilon ?? DEFAULTS.epsilon };
+  const differs = ([name, value]) => value !== first[name];
+  const plain = (value) => (Number.isFinite(value) ? Number(value.toFixed(4)) : value);
+  const parts = Object.entries(settings).filter(differs).map(([k, v]) => `&${k}=${plain(v)}`);
+  return `#play${parts.join("")}`;
+}
+
+/** Return the settings that an address holds, or null if it holds none. */
+export function fromHash(hash) {
+  if (!/^#play(&|$)/.test(hash)) return null;
+  const given = Object.fromEntries(new URLSearchParams(hash.slice(5)));
+  const numbers = Object.entries(given).map(([k, v]) => [k, k === "rule" ? v : Number(v)]);
+  return within({ ...DEFAULTS, epsilon: NaN, ...Object.fromEntries(numbers) });
+}

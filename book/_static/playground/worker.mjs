@@ -1,0 +1,38 @@
+// What runs beside the page: it trains when asked, so many checks at a time, and answers each time.
+import { digits } from "./data.mjs";
+import { begin, summary, whole } from "./runs.mjs";
+
+/** Return a function that answers one message. */
+export function answering(data) {
+  let current = null, stops = [];
+
+  function advance({ id, count }) {
+    const checks = [];
+    let shown = null, done = false;
+    while (checks.length < count && !done) {
+      const { value, done: over } = current.next();
+      done = over;
+      if (over) break;
+      const { network, masks, ...numbers } = value;
+      checks.push(numbers);
+      if (value.stopped) stops.push(numbers);
+      shown = { weights: network.weights.map((w) => Float32Array.from(w)), masks: [...masks] };
+    }
+    return { id, checks, shown, summary: done ? summary(stops) : null };
+  }
+
+  return (message) => {
+    if (message.knobs && message.whole) return { id: message.id, summary: whole(message.knobs, data) };
+    if (message.knobs) {
+      current = begin(message.knobs, data, ["information"]);
+      stops = [];
+    }
+    return advance(message);
+  };
+}
+
+/** Answer messages for ever; `scope` is the worker's global object. */
+export function serve(scope) {
+  const ready = digits().then(answering);
+  scope.onmessage = async ({ data }) => scope.postMessage((await ready)(data));
+}
