@@ -184,7 +184,9 @@ def html(root: Path = ROOT) -> None:
     shutil.rmtree(root / "book" / "_build" / "html", ignore_errors=True)
     where = ["--toc", "book/_toc.yml", "--path-output", "book"]
     strict = ["-W", "-n", "--keep-going", "-q"]
-    command = [sys.executable, "-m", "jupyter_book", "build", "."]  # its script names an old place
+    # not its script, whose first line names the place where the environment was made
+    start = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", start, "build", "."]
     subprocess.run([*command, *where, *strict], cwd=root, check=True)
 
 
