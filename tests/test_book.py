@@ -21,12 +21,7 @@ from sphinx.errors import ExtensionError
 
 slow = [pytest.mark.slow, pytest.mark.timeout(900)]
 TOC = yaml.safe_load((build.ROOT / "book" / "_toc.yml").read_text("utf-8"))
-FILES = [
-    entry["file"]
-    for part in TOC["parts"]
-    for chapter in part["chapters"]
-    for entry in (chapter, *chapter.get("sections", []))
-]
+FILES = [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
 PAGES = [TOC["root"], *FILES]
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
 each_page = pytest.mark.parametrize("page", PAGES)
