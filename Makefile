@@ -8,6 +8,9 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
          $(addprefix tests/test_loop.py::test_,a_rule_of_ones_own_decides a_run_yields_its_rows_as_it_goes \
          a_mask_never_gives_a_weight_back a_level_of_known_length_has_its_whole_schedule_in_it)
 
+# Two processes of one thread each test side by side; of two threads each, they wait for one another.
+test quick check soak: export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help book ground slides assignments zip test check quick mutants soak results gather verify bench address colab-check dist clean lint
 
