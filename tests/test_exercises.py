@@ -93,6 +93,16 @@ def places_with_knobs(chapters, names):
     return {(stem, anchor) for stem, anchors in found.items() for anchor in anchors}
 
 
+def places_drawn_in_the_page(chapters):
+    """The same for pictures that a script draws, whose knobs stand in the prose."""
+    found = set()
+    for stem, notebook in chapters.items():
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown" and 'class="drawn"' in cell.source:
+                found.add((stem, slug(re.findall(r"(?m)^#+ (.+)$", cell.source)[-1])))
+    return found
+
+
 def complaints(stem, notebook, places):
     """What is wrong with the exercises of a chapter, in words."""
     found = exercises(notebook)
@@ -122,7 +132,8 @@ def repeated(values):
 
 @pytest.fixture(scope="module")
 def places():
-    return places_with_knobs(CHAPTERS, pictures_with_knobs())
+    drawn = places_drawn_in_the_page(CHAPTERS)
+    return places_with_knobs(CHAPTERS, pictures_with_knobs()) | drawn
 
 
 def test_there_are_pictures_with_knobs_to_explore(places):
@@ -132,7 +143,8 @@ def test_there_are_pictures_with_knobs_to_explore(places):
 def test_the_page_of_what_can_be_turned_links_every_section_with_knobs_and_no_other():
     page = (build.ROOT / "book" / "explorer.md").read_text("utf-8")
     linked = set(re.findall(r"\(\.\./notebooks/([\w-]+)\.ipynb#([\w-]+)\)", page))
-    assert linked == places_with_knobs(CHAPTERS, pictures_with_knobs() | RUNS_NOW)
+    knobs = places_with_knobs(CHAPTERS, pictures_with_knobs() | RUNS_NOW)
+    assert linked == knobs | places_drawn_in_the_page(CHAPTERS)
 
 
 @each_chapter
