@@ -85,6 +85,7 @@ def test_the_address_restores_the_setting_and_leads_to_it(model_page):
 def test_an_address_that_makes_no_sense_breaks_nothing(model_page, setting):
     page = model_page(setting)
     assert "The loss falls" in sentence(page)
+    assert "At the price 0.01 the best stop" in sentence(page)
     assert "NaN" not in page.locator("#solvable").inner_text()
 
 
