@@ -130,8 +130,9 @@ def test_a_notebook_is_run_again_only_when_something_it_depends_on_changed(
     write_notebook(notebook, "print('new')")
     build.execute(notebook, into=out, steps=4)
     assert len(runs) == 3
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train-images").write_text("a data set has arrived")
+    images = tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    images.parent.mkdir(parents=True)
+    images.write_text("a data set has arrived")
     build.execute(notebook, into=out, steps=4)
     assert len(runs) == 4
 
