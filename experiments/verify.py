@@ -8,6 +8,7 @@ full retraining is among them. Seconds, threads and versions are no results and 
 """
 
 import argparse
+import json
 import math
 import sys
 import tempfile
@@ -68,7 +69,10 @@ def again(run: str, rules: Sequence[str], files: gather.Files, folder: Path) -> 
     every_check = tables.TABLES[table][family].every_check
     if FULL not in rules:
         own = [row for row in from_csv(files[records.ROWS].decode()) if row["rule"] == FULL]
-        gather.write(folder, dict(files) | {records.ROWS: to_csv(own).encode()})
+        run = json.loads(files[records.RUN])
+        run.pop("rows_sha256", None)  # of all the rows; these are some of them
+        some = {records.ROWS: to_csv(own).encode(), records.RUN: json.dumps(run).encode()}
+        gather.write(folder, dict(files) | some)
     about = tables.settings_of(folder, configs[FULL])
     records.begin(folder, about)
     tables.complete(folder, about, configs, every_check)

@@ -42,13 +42,23 @@ def soup(site, page):
     return parse(site / f"{page}.html")
 
 
+def is_shown(output):
+    kinds = output.get("data", {"text/plain": ""})
+    return any(not kind.startswith("application/papermill.record") for kind in kinds)
+
+
 def shown_with_outputs(chapter):
-    """The executed cells that a page shows with what they printed or drew."""
+    """The executed cells that a page shows with what they printed or drew.
+
+    What a cell glues into the prose stands there, and not below the cell.
+    """
     hiding = {"remove-cell", "remove-output"}
     cells = nbformat.read(build.EXECUTED.parent / f"{chapter}.ipynb", as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     return [
-        cell for cell in code if cell.outputs and not hiding & set(cell.metadata.get("tags", []))
+        cell
+        for cell in code
+        if any(map(is_shown, cell.outputs)) and not hiding & set(cell.metadata.get("tags", []))
     ]
 
 

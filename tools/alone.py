@@ -58,6 +58,7 @@ def repository(into: Path, *wanted: str, root: Path = ROOT) -> Path:
         "pyproject.toml",
         "README.md",
         "LICENSE",
+        "experiments/error_rate.csv",
         "experiments/results",
     )
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]
