@@ -69,9 +69,9 @@ def again(run: str, rules: Sequence[str], files: gather.Files, folder: Path) -> 
     every_check = tables.TABLES[table][family].every_check
     if FULL not in rules:
         own = [row for row in from_csv(files[records.ROWS].decode()) if row["rule"] == FULL]
-        run = json.loads(files[records.RUN])
-        run.pop("rows_sha256", None)  # of all the rows; these are some of them
-        some = {records.ROWS: to_csv(own).encode(), records.RUN: json.dumps(run).encode()}
+        record = json.loads(files[records.RUN])
+        record.pop("rows_sha256", None)  # of all the rows; these are some of them
+        some = {records.ROWS: to_csv(own).encode(), records.RUN: json.dumps(record).encode()}
         gather.write(folder, dict(files) | some)
     about = tables.settings_of(folder, configs[FULL])
     records.begin(folder, about)
