@@ -50,12 +50,12 @@ def pairs_of(place: str) -> tuple[families.Family | None, pd.DataFrame]:
         return None, pd.DataFrame(columns=[*pairing.COLUMNS, "against", "margin"])
     faults.check(rows)
     it = families.look(rows)
-    runs = it.runs[~it.runs["rule"].isin([r for r in it.twins if not families.is_control(r)])]
+    runs = it.runs[~it.runs["rule"].isin([r for r in it.twins if not pairing.is_control(r)])]
     parts = []
     for prefix in AGAINST:
         found = pairing.against(runs, prefix) if prefix else pairing.against_constants(runs)
         same = [rule for rule in set(found["rule"]) if it.twins.get(prefix + rule) == rule]
-        controls = [rule for rule in set(found["rule"]) if families.is_control(rule)]
+        controls = [rule for rule in set(found["rule"]) if pairing.is_control(rule)]
         own = found[~found["rule"].isin([*same, *controls])]
         is_schedule = runs.loc[runs["kind"] == "schedule", "rule"]
         parts.append(own[~own["rule"].isin(is_schedule)].assign(against=prefix))

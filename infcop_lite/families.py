@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from . import evidence, faults, pairing, verdicts
+from . import evidence, faults, verdicts
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,3 @@ def look(rows: pd.DataFrame) -> Family:
     alike = alike[~alike["rule"].isin(list(twins))]
     noise = verdicts.residual(alike.pivot(index="rule", columns="seed", values="accuracy"))
     return Family(rows, known, twins, unlike, noise)
-
-
-def is_control(rule: str) -> bool:
-    """Return whether a rule is the timetable of another one, by its name.
-
-    >>> is_control("replay of mask"), is_control("mask")
-    (True, False)
-    """
-    return rule.startswith((pairing.REPLAY, pairing.LATE))

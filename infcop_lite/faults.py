@@ -6,7 +6,7 @@ Each is looked for in the rows themselves, whoever wrote them.
 import pandas as pd
 
 from . import labels
-from .pairing import LATE, REPLAY, same_density
+from .pairing import is_control, same_density
 
 NEEDED = ("family", "rule", "seed", "kind", "level", "epoch", "stopped", "test_accuracy", "density")
 RUN = ["family", "rule", "seed"]
@@ -60,7 +60,7 @@ def twins(rows: pd.DataFrame) -> dict[str, str]:
         paths.setdefault(rule, {})[seed] = tuple(group["epoch"])
     kinds = rows.drop_duplicates("rule").set_index("rule")["kind"]
     rank = {labels.FULL: 0, "constant": 1}
-    order = sorted(paths, key=lambda rule: rank.get(kinds[rule], 3 if _is_control(rule) else 2))
+    order = sorted(paths, key=lambda rule: rank.get(kinds[rule], 3 if is_control(rule) else 2))
     found: dict[str, str] = {}
     for place, rule in enumerate(order):
         for other in order[:place]:
@@ -69,10 +69,6 @@ def twins(rows: pd.DataFrame) -> dict[str, str]:
                 found[rule] = other
                 break
     return found
-
-
-def _is_control(rule: str) -> bool:
-    return rule.startswith((REPLAY, LATE))
 
 
 def unlike(runs: pd.DataFrame) -> pd.DataFrame:

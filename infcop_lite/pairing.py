@@ -21,6 +21,15 @@ ROUNDING = 0.01
 REPLAY, LATE = "replay of ", "late like "
 
 
+def is_control(rule: str) -> bool:
+    """Return whether a rule is the timetable of another one, by its name.
+
+    >>> is_control("replay of mask"), is_control("mask")
+    (True, False)
+    """
+    return rule.startswith((REPLAY, LATE))
+
+
 def same_density(a: Any, b: Any) -> Any:
     """Return whether two final densities agree up to rounding; ones that are not known do.
 

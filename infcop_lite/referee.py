@@ -7,7 +7,7 @@ chapter 11 says; the statistics are those of `verdicts`, the faults those of `fa
 import pandas as pd
 
 from . import evidence, faults, labels, pairing, verdicts, wording
-from .families import Family, is_control, look
+from .families import Family, look
 
 #: Data set -> drop in test accuracy that is tolerated on it, and images in its test set.
 DATA = {"mnist": (0.003, 10_000), "fashion-mnist": (0.003, 10_000), "cifar10": (0.01, 10_000)}
@@ -77,7 +77,8 @@ def report(rows: pd.DataFrame, margin: float, family: str | None = None) -> list
 
 def _of_family(it: Family, all_runs: pd.DataFrame, name: str, margin: float) -> list[str]:
     is_curve = it.runs["kind"].isin([labels.FULL, "constant"])
-    looking = [r for r in dict.fromkeys(it.runs.loc[~is_curve, "rule"]) if not is_control(r)]
+    rules = it.runs.loc[~is_curve, "rule"].unique()
+    looking = [rule for rule in rules if not pairing.is_control(rule)]
     counted = [rule for rule in looking if rule not in it.twins]
     constant = pairing.against_constants(it.runs[it.runs["rule"].isin(counted) | is_curve])
     replay = pairing.against(it.runs, pairing.REPLAY)

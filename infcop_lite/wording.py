@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from . import evidence, faults, labels, pairing, verdicts
-from .families import Family, is_control
+from .families import Family
 
 #: How many times fewer epochs in all a rule must need for its saving to count.
 SAVING = 1.5
@@ -96,7 +96,7 @@ def full(it: Family, margin: float) -> str:
         return "Full retraining. None here, so nobody knows what stopping early costs."
     own = it.runs[(~it.runs["rule"].isin(list(it.twins)) | is_full) & ~it.runs["apart"]]
     table = evidence.paired(own, margin)
-    table = table[~table["rule"].map(is_control) & (table["saving"] >= SAVING)]
+    table = table[~table["rule"].map(pairing.is_control) & (table["saving"] >= SAVING)]
     good = table[table["non_inferior"]].sort_values("saving", ascending=False)
     accuracy, epochs = it.runs.loc[is_full, ["accuracy", "epochs"]].mean()
     text = (
@@ -141,7 +141,7 @@ def dense(it: Family, all_runs: pd.DataFrame, name: str, margin: float) -> str:
     pairs = pairs[(pairs["family"] == name) & ~pairs["rule"].isin(list(it.twins))]
     if pairs.empty:
         return "Dense networks. None of as many epochs here, so what pruning costs is not known."
-    table = verdicts.judge(pairs[~pairs["rule"].map(is_control)], margin)
+    table = verdicts.judge(pairs[~pairs["rule"].map(pairing.is_control)], margin)
     within = (2 * table["gain"] - table["upper"] > -margin).sum()
     best = table.sort_values("gain").iloc[-1]
     return (
