@@ -1,5 +1,6 @@
 """Functions side by side: in processes of which any may die, or on a Dask cluster."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -147,7 +148,17 @@ def _on_dask(tasks: Mapping[str, Task], scheduler: str) -> Iterator[tuple[str, s
         from distributed import Client, as_completed
     except ImportError:
         raise ValueError("no package distributed: pip install 'infcop-lite[dask]'") from None
-    with Client(scheduler, timeout="20s", set_as_default=False) as client:
+    problem: Exception | None = None
+    try:
+        connected = Client(scheduler, timeout="20s", set_as_default=False)
+    except (ValueError, OSError) as error:
+        problem = OSError(str(error)) if isinstance(error, OSError) else ValueError(str(error))
+    if problem is not None:
+        # The client that failed still runs a thread. When it is collected, it waits for a lock that
+        # the next client holds while it starts; so it is collected now, with all that led to it.
+        gc.collect()
+        raise problem
+    with connected as client:
         sweep = uuid.uuid4().hex
         futures = {
             client.submit(_work, task, key=f"{name}-{sweep}", pure=False, retries=2): name

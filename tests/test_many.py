@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -217,6 +218,13 @@ def test_a_scheduler_that_is_not_there_or_does_not_speak_dask_is_refused(tmp_pat
     for address in ("tcp://", "nonsense://x", "tcp://127.0.0.1:port"):
         with pytest.raises((ValueError, OSError)):
             sweep.run_many(CONFIGS, tmp_path, scheduler=address)
+
+
+def test_a_client_that_failed_is_gone_before_another_one_starts(tmp_path):
+    """Collected while another one starts, it would wait for a lock that this one holds."""
+    with pytest.raises(ValueError, match="nonsense"):
+        sweep.run_many(CONFIGS, tmp_path, scheduler="nonsense://x")
+    assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
 
 
 def test_without_the_dask_extra_the_line_says_what_to_install(tmp_path, monkeypatch):
