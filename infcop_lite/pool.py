@@ -148,16 +148,16 @@ def _on_dask(tasks: Mapping[str, Task], scheduler: str) -> Iterator[tuple[str, s
         from distributed import Client, as_completed
     except ImportError:
         raise ValueError("no package distributed: pip install 'infcop-lite[dask]'") from None
-    problem: Exception | None = None
+    refused: Exception | None = None
     try:
         connected = Client(scheduler, timeout="20s", set_as_default=False)
     except (ValueError, OSError) as error:
-        problem = OSError(str(error)) if isinstance(error, OSError) else ValueError(str(error))
-    if problem is not None:
+        refused = OSError(str(error)) if isinstance(error, OSError) else ValueError(str(error))
+    if refused is not None:
         # The client that failed still runs a thread. When it is collected, it waits for a lock that
         # the next client holds while it starts; so it is collected now, with all that led to it.
         gc.collect()
-        raise problem
+        raise refused
     with connected as client:
         sweep = uuid.uuid4().hex
         futures = {
