@@ -15,7 +15,7 @@ from .models import NETWORKS
 from .own import OBJECTS, check_function, check_void
 from .scores import SCORES
 from .stopping import RULES, Rule, stop_rule, warn_of_dead
-from .train import OPTIMIZERS, SCHEDULES
+from .train import AUTOCAST, OPTIMIZERS, SCHEDULES
 
 STOPS = tuple(RULES)
 REFERENCES = ("warmup", "trained")
@@ -192,6 +192,12 @@ class Config:
         "none",
         "what is done to every training batch anew: none, or flips and shifts of two pixels",
         choices=("none", "flip-shift"),
+    )
+    autocast: str = option(
+        "none",
+        "mixed precision: what layers multiply in while they train, as torch.autocast chooses;"
+        " whatever is measured is measured in full precision",
+        choices=tuple(AUTOCAST),
     )
     seed: int = option(0, "decides splits, initial weights and data order", least=0, below=2**63)
     threads: int | None = option(

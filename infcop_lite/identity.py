@@ -33,6 +33,7 @@ NEW = (
     "price",
     "confidence",
     "fresh_probe",
+    "autocast",
 )
 
 

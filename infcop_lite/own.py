@@ -29,7 +29,7 @@ INSTEAD = {
     "metrics": "give evaluate=, a function (model) -> {name: number}",
     "exclude": "layers that are not pruned are named by dense=",
     "ignored_layers": "layers that are not pruned are named by dense=",
-    "amp": "train in mixed precision in a loop of your own, with Pruner",
+    "amp": "mixed precision is autocast='bfloat16'",
     "clip_grad_norm": "clip gradients in a loop of your own, with Pruner",
     "accumulate_grad_batches": "accumulate gradients in a loop of your own, with Pruner",
     "callbacks": "train in a loop of your own, with Pruner",

@@ -18,6 +18,8 @@ from .masks import Masked, Masks, apply_masks
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "linear", "triangular", "cosine")
+#: Mixed precision by name; float16 would need its losses scaled.
+AUTOCAST = {"none": None, "bfloat16": torch.bfloat16}
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -264,6 +266,7 @@ def train_batches(
     scheduler: LRScheduler | None = None,
     loss: Callable[[Any, Any], Tensor] = classification_loss,
     augment: Callable[[Any], Any] | None = None,
+    autocast: torch.dtype | None = None,
 ) -> float:
     """Train for some steps on whatever batches; removed weights are exactly zero after each step.
 
@@ -280,6 +283,7 @@ def train_batches(
         scheduler: of the optimiser's learning rate, told after every step.
         loss: called with the output and the targets, returns a mean over samples.
         augment: called with the inputs of each batch, returns what is trained on instead.
+        autocast: what layers multiply in, by `torch.autocast`; None is the type of the weights.
 
     Returns:
         The mean loss over these steps.
@@ -299,11 +303,16 @@ def train_batches(
     apply_masks(model, masks)
     hold = Masked(model, masks)
     to_train(model)
-    total = torch.zeros((), device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    mixed = torch.autocast(device.type, autocast, enabled=autocast is not None)
+    total = torch.zeros((), device=device)
     steps = 0
     for inputs, targets in islice(batches, num_steps):
         steps += 1
-        error = loss(call(model, inputs if augment is None else augment(inputs)), targets)
+        if augment is not None:
+            inputs = augment(inputs)
+        with mixed:
+            error = loss(call(model, inputs), targets)
         if steps == 1 and not (isinstance(error, Tensor) and not error.dim() and error.grad_fn):
             raise ValueError(
                 f"the loss must return one number, a mean over samples, made of the output by"

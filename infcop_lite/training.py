@@ -19,7 +19,7 @@ from .drawing import generator
 from .feeding import InMemory, Source, check_finite
 from .loaders import flip_shift
 from .masks import Masks, prunable
-from .train import classification_loss, make_optimizer, make_schedule, train_batches
+from .train import AUTOCAST, classification_loss, make_optimizer, make_schedule, train_batches
 
 
 def training(
@@ -64,6 +64,7 @@ def training(
         change = flip_shift if isinstance(c.augment, str) else c.augment
         drawn = generator(c.seed, f"augment {when[1]}", when[0])
         augment = lambda batch: change(batch, drawn)  # noqa: E731
+    mixed = AUTOCAST[c.autocast]
     loss = c.loss or partial(classification_loss, label_smoothing=c.label_smoothing)
     if where is not None and c.loss is None:
         loss = _with_classes(loss, where)
@@ -71,7 +72,7 @@ def training(
     def go_on(masks: Masks, num_steps: int) -> float:
         with torch.random.fork_rng():
             return train_batches(
-                model, optimizer, masks, batches, num_steps, scheduler, loss, augment
+                model, optimizer, masks, batches, num_steps, scheduler, loss, augment, mixed
             )
 
     return go_on

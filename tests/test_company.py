@@ -108,6 +108,7 @@ CHANGES = {
     "weight_decay": {"weight_decay": 0.1},
     "label_smoothing": {"label_smoothing": 0.2},
     "augment": {"augment": "flip-shift"},
+    "autocast": {"autocast": "bfloat16"},
     "seed": {"seed": 7},
     "threads": {"threads": 2},
     "device": {"device": "cpu"},

@@ -32,6 +32,7 @@ REAL += ["final_epochs", "final_density", "lr", "momentum", "weight_decay"]
 REAL += ["dense_epochs", "level_lr", "label_smoothing", "price", "confidence"]
 TEXT = ["data", "model", "amount", "scope", "reference", "optimizer", "device"]
 TEXT += ["spacing", "rewind", "schedule", "level_schedule", "last_schedule", "augment", "score"]
+TEXT += ["autocast"]
 FLAGS = ["absolute", "monitor", "fresh_probe"]
 OPTIONAL = {"subset", "final_epochs", "final_density", "check_steps", "threads", "level_lr"}
 OPTIONAL |= set(FUNCTIONS)

@@ -614,7 +614,7 @@ def test_several_processes_are_refused_and_one_is_not(monkeypatch):
         ("foldr", "did you mean 'folder'"),
         ("metric", "give evaluate="),
         ("exclude", "dense="),
-        ("amp", "with Pruner"),
+        ("amp", "autocast='bfloat16'"),
         ("clip_grad_norm", "with Pruner"),
         ("sparsity", "final_density="),
         ("zzz", "see Config"),

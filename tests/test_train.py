@@ -19,6 +19,7 @@ from infcop_lite.train import (
     make_optimizer,
     make_schedule,
     shuffled_batches,
+    train_batches,
     train_steps,
 )
 
@@ -409,3 +410,22 @@ def test_what_is_trained_on_is_what_the_augmentation_returns():
     train_steps(model, optimizer, x, y, full_masks(model), batches, 2, augment=blank)
     assert torch.equal(torch.cat(seen), x)
     assert torch.equal(model.weight, before)
+
+
+def test_mixed_precision_rounds_factors_and_keeps_weights_and_loss_whole():
+    """A product of bfloat16 factors, the loss of its logits in float32, a step in float32."""
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(3, 2), torch.randn(8, 3), torch.randint(0, 2, (8,))
+    seen = []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    half = copy.deepcopy(model).bfloat16()
+    by_hand = nn.functional.cross_entropy(half(x.bfloat16()).float(), y).item()
+    sgd = make_optimizer(model, "sgd", 0.1, 0.9, 0.0)
+    batches = iter([(x, y)])
+    loss = train_batches(model, sgd, full_masks(model), batches, 1, autocast=torch.bfloat16)
+    assert loss == pytest.approx(by_hand, rel=1e-6)
+    assert seen[0].dtype == torch.bfloat16
+    assert model.weight.dtype == model.weight.grad.dtype == torch.float32
+    assert not torch.equal(model.weight, model.weight.bfloat16().float())
+    evaluate(model, x, y)
+    assert seen[-1].dtype == torch.float32
