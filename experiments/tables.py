@@ -40,6 +40,7 @@ from infcop_lite.resuming import about_start
 from infcop_lite.rows import Row, from_csv
 from infcop_lite.stopping import FixedEpochs, Schedule
 from infcop_lite.sweep import run_many
+from infcop_lite.train import AUTOCAST
 from infcop_lite.tree import Result
 
 FULL = "full"
@@ -247,6 +248,7 @@ ARMS = (
 )
 AIRNET: dict[str, Any] = {
     **{"data": "cifar10", "model": "airnet", "augment": "flip-shift", "label_smoothing": 0.2},
+    "autocast": "bfloat16",
     **{"batch_size": 250, "lr": 0.2, "scope": "global", "fraction": 0.445, "final_density": 0.1},
     **{"levels": 40, "check_steps": 18, "spacing": "doubling", "probe_size": 1000},
 }
@@ -458,7 +460,7 @@ def complete(
         return 0.0
     gpu, earlier = accelerator(config.device), ledger.starts(folder)
     start = {"rules": list(missing)} | about_start(config.device, config.threads)
-    start |= EXACT | {"sums": sums(config.device)}
+    start |= EXACT | {"sums": sums(config.device, config.autocast)}
     for result in exact(compare(missing, FULL, final_masks, every_check)):
         rows += _rows(result, configs[result.rule])
         if result.rule == FULL and sum(m.numel() for m in result.masks.values()) < LARGEST:
@@ -470,8 +472,8 @@ def complete(
     return time.perf_counter() - started
 
 
-def sums(device: str) -> str:
-    """Return a digest of how a machine adds up, on one thread.
+def sums(device: str, autocast: str = "none") -> str:
+    """Return a digest of how a machine adds up, on one thread, under a setting of `Config`.
 
     Processors of one instruction set may differ in the last bits, which training multiplies. Where
     two digests differ, no run comes out again to the digit.
@@ -484,6 +486,8 @@ def sums(device: str) -> str:
         kernels = b[:200].reshape(8, 25, 784)[:, :, :25].transpose(1, 2).reshape(200, 1, 5, 5)
         convolved = torch.nn.functional.conv2d(images, kernels)
         parts = [product, product.T @ a, convolved, product.softmax(1).log()]
+        if mixed := AUTOCAST[autocast]:
+            parts.append((a.to(mixed) @ b.T.to(mixed)).float())
     return hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in parts)).hexdigest()[:12]
 
 

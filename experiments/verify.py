@@ -127,7 +127,9 @@ def here_and_there(files: gather.Files, rules: Sequence[str], rows: Sequence[Cel
     now = {"device": "cpu", "torch": ledger.versions()["torch"]}
     then["instructions"] = source.get("instructions", "not recorded")
     now["instructions"] = torch.backends.cpu.get_cpu_capability()
-    then["digest of sums"], now["digest of sums"] = source.get("sums", ""), tables.sums("cpu")
+    autocast = record["config"].get("autocast", "none")
+    then["digest of sums"] = source.get("sums", "")
+    now["digest of sums"] = tables.sums("cpu", autocast)
     other = [f"{k} {v} then, {now[k]} now" for k, v in then.items() if v not in ("", now[k])]
     return f"made otherwise: {'; '.join(other)}" if other else ""
 
