@@ -20,6 +20,12 @@ import { RULES } from "./rules.mjs";
  * @typedef {(purpose: string, level: number) => Iterator<ArrayLike<number>>} Order of the batches
  */
 
+/** Return name -> distance of a flow to its reference, in units of the reference's norm. */
+function relative(flows, references) {
+  const share = (name) => distance(flows[name], references[name]) / norm(references[name]);
+  return Object.fromEntries(Object.keys(flows).map((name) => [name, share(name)]));
+}
+
 /** Yield the steps after which a level is looked at: 0, the budget, and evenly between. */
 function* checkTimes(every, budget) {
   for (let due = 0; due < budget; due += every) yield due;
@@ -84,6 +90,7 @@ export function* run(network, data, order, settings, watched = []) {
         trainLoss,
         distance: flow ? distance(flow, reference) : NaN,
         unit: reference ? norm(reference) : NaN,
+        relative: relative(flows, references),
         maskDistance: next && drawn ? maskDistance(next, drawn, masks) : NaN,
         accuracy: accuracy(network, data.validation, own),
       };

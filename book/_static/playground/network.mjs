@@ -8,14 +8,6 @@ import { affine, backward, outer } from "./kernel.mjs";
  * @typedef {{inputs: Float64Array, targets: Uint8Array}} Split Inputs (sample, input), row by row.
  */
 
-/** Return a network with the initial weights that torch.nn.Linear has, in the same ranges. */
-export function initial(sizes, random) {
-  const layers = sizes.slice(1).map((units, l) => [units * sizes[l], units, 1 / Math.sqrt(sizes[l])]);
-  const draw = (count, limit) => Float64Array.from({ length: count }, () => limit * (2 * random() - 1));
-  const drawn = layers.map(([weights, units, limit]) => [draw(weights, limit), draw(units, limit)]);
-  return { sizes, weights: drawn.map((layer) => layer[0]), biases: drawn.map((layer) => layer[1]) };
-}
-
 /** Return a copy that shares nothing. */
 export function copied({ sizes, weights, biases }) {
   return { sizes, weights: weights.map((w) => w.slice()), biases: biases.map((b) => b.slice()) };

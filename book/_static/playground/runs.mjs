@@ -1,18 +1,13 @@
 // A run on the digits, decided by its settings and its seed alone.
+import { initial } from "./initial.mjs";
+import { levelsTo } from "./levels.mjs";
 import { run } from "./loop.mjs";
-import { initial } from "./network.mjs";
 import { generator, shuffledBatches } from "./random.mjs";
 
 /** What no knob changes. */
 const FIXED = {
   patience: 2, checkSteps: 7, rewind: true, batchSize: 64, lr: 0.05, momentum: 0.9, weightDecay: 5e-4,
 };
-export const SIZES = [64, 24, 24, 10];
-
-/** Return how many prunings bring a network to a density, or below. */
-export function levelsTo(density, fraction) {
-  return Math.ceil(Math.log(density) / Math.log(1 - fraction) - 1e-9);
-}
 
 /** Begin a run: a generator of its checks. Watched flows are measured besides what the rule reads. */
 export function begin(knobs, data, watched = []) {
@@ -22,7 +17,7 @@ export function begin(knobs, data, watched = []) {
     const random = generator(knobs.seed, purpose === "level" ? 1 : 2, level);
     return shuffledBatches(size, FIXED.batchSize, random);
   };
-  return run(initial(SIZES, generator(knobs.seed, 0)), data, order, settings, watched);
+  return run(initial(knobs.seed), data, order, settings, watched);
 }
 
 /** Return what a finished run came to: where its levels ended, epochs, accuracy, density. */

@@ -3,7 +3,7 @@
 /** Each: name, what it says, limits, and the value that it has at first. */
 export const KNOBS = [
   { name: "fraction", label: "Remove at each level", min: 0.1, max: 0.5, step: 0.05, value: 0.2, unit: "%" },
-  { name: "density", label: "Until this much is left", choices: [0.2, 0.1, 0.05], value: 0.2, unit: "%" },
+  { name: "density", label: "Down to", choices: [0.2, 0.1, 0.05], value: 0.2, unit: "%" },
   { name: "epochs", label: "Budget of a level", min: 1, max: 20, step: 1, value: 10, unit: "epochs" },
   { name: "warmupEpochs", label: "Warm-up", min: 1, max: 5, step: 1, value: 2, unit: "epochs" },
   { name: "seed", label: "Seed", min: 0, max: 999, step: 1, value: 0, isNumber: true },
@@ -11,12 +11,12 @@ export const KNOBS = [
 
 /** Rule -> what it is called, the knob it has, and what it compares with that. */
 export const RULES = {
-  information: { title: "information flow", epsilon: 0.25, reads: "distance of the information flow" },
-  gradient: { title: "gradient flow", epsilon: 0.5, reads: "distance of the gradient flow" },
-  mask: { title: "mask stability", epsilon: 0.05, reads: "share of the next mask that changed" },
-  loss: { title: "loss recovered", reads: "training loss" },
-  fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow" },
-  full: { title: "full budget", reads: "distance of the information flow" },
+  information: { title: "information flow", epsilon: 0.25, reads: "distance of the information flow, in units of the reference" },
+  gradient: { title: "gradient flow", epsilon: 0.5, reads: "distance of the gradient flow, in units of the reference" },
+  mask: { title: "mask stability", epsilon: 0.05, reads: "share of the surviving weights whose fate has just changed" },
+  loss: { title: "loss recovered", reads: "training loss, in nats" },
+  fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow, in units of the reference" },
+  full: { title: "full budget", reads: "distance of the information flow, in units of the reference" },
 };
 export const EPSILON = { min: 0.01, max: 3 };
 

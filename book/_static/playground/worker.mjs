@@ -16,7 +16,7 @@ export function answering(data) {
       const { network, masks, ...numbers } = value;
       checks.push(numbers);
       if (value.stopped) stops.push(numbers);
-      shown = { weights: network.weights.map((w) => Float32Array.from(w)), masks: [...masks] };
+      shown = { sizes: network.sizes, weights: network.weights.map((w) => Float32Array.from(w)), masks };
     }
     return { id, checks, shown, summary: done ? summary(stops) : null };
   }
@@ -34,5 +34,11 @@ export function answering(data) {
 /** Answer messages for ever; `scope` is the worker's global object. */
 export function serve(scope) {
   const ready = digits().then(answering);
-  scope.onmessage = async ({ data }) => scope.postMessage((await ready)(data));
+  scope.onmessage = async ({ data }) => {
+    try {
+      scope.postMessage((await ready)(data));
+    } catch (error) {
+      scope.postMessage({ error: error.message });
+    }
+  };
 }

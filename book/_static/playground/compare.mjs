@@ -1,0 +1,70 @@
+// Does a rule lie above the line of constants? Paired by seed, with an interval.
+
+/** Two-sided 95 % points of Student's t, for 1 to 9 degrees of freedom. */
+const T = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+
+/** Return the mean and the half width of its 95 % interval; of one number that width is infinite. */
+export function interval(values) {
+  const n = values.length, mean = values.reduce((a, b) => a + b, 0) / n;
+  const square = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const half = n > 1 ? (T[Math.min(n, 10) - 2] * Math.sqrt(square / (n - 1))) / Math.sqrt(n) : Infinity;
+  return { mean, half, n };
+}
+
+/**
+ * Return the accuracy that a fixed number of epochs comes to at this cost, between two tried ones.
+ * @param {{epochs: number, accuracy: number}[]} line
+ */
+export function onTheLine(line, epochs) {
+  const points = [...line].sort((a, b) => a.epochs - b.epochs);
+  const after = points.findIndex((point) => point.epochs >= epochs);
+  if (after === 0) return points[0].accuracy;
+  if (after < 0) return points.at(-1).accuracy;
+  const [a, b] = [points[after - 1], points[after]];
+  const share = (epochs - a.epochs) / (b.epochs - a.epochs);
+  return a.accuracy + share * (b.accuracy - a.accuracy);
+}
+
+/**
+ * Return for each seed how far its runs lie above its own line, on average over tolerances: seeds
+ * are independent, tolerances of one seed are not.
+ * @param {Map<number, Map<number, Object>>} swept tolerance -> seed -> summary
+ * @param {Map<number, Object[]>} lines seed -> line of constants
+ */
+export function gains(swept, lines) {
+  const bySeed = new Map();
+  for (const runs of swept.values()) {
+    for (const [seed, run] of runs) {
+      if (!lines.get(seed)?.length) continue;
+      const gain = run.accuracy - onTheLine(lines.get(seed), run.epochs);
+      bySeed.set(seed, [...(bySeed.get(seed) ?? []), gain]);
+    }
+  }
+  return [...bySeed.values()].map((each) => each.reduce((a, b) => a + b, 0) / each.length);
+}
+
+const points = (share) => (100 * share).toFixed(1).replace("-", "−");
+
+/** Return the verdict on some gains, in words. */
+export function verdict(values, count) {
+  if (values.length < 2) return "";
+  const { mean, half, n } = interval(values);
+  const where = Math.abs(mean) <= half ? "on" : mean > 0 ? "above" : "below";
+  const noise = where === "on" ? "within noise" : "more than noise";
+  const over = count > 1 ? `${count} tolerances and ` : "";
+  return (
+    `Over ${over}${n} seeds the rule lies ${where} the line of constants: at equal cost looking ` +
+    `bought ${points(mean)} ± ${points(half)} points of accuracy, ${noise}.`
+  );
+}
+
+/** Return how one run compares with the line of its own seed. */
+export function single({ accuracy, epochs }, line, images) {
+  const rival = onTheLine(line, epochs), noise = 1.96 * Math.sqrt((rival * (1 - rival)) / images);
+  const gain = accuracy - rival, side = gain > 0 ? "above" : "below";
+  const where = Math.abs(gain) < 5e-4 ? "on the line" : `${points(Math.abs(gain))} points ${side} the line`;
+  return (
+    `A fixed number of epochs of the same cost comes to ${points(rival)} %; this run lies ${where}. ` +
+    `With ${images} test images one accuracy is known to ± ${points(noise)} points: sweep before you believe it.`
+  );
+}

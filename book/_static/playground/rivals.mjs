@@ -1,0 +1,103 @@
+// What a run is held against: fixed numbers of epochs, on the same seeds; and the sweep.
+import { pool } from "./pool.mjs";
+import { DEFAULTS, RULES } from "./settings.mjs";
+
+export const SEEDS = 5;
+export const TOLERANCES = 20;
+const SHARES = [0, 1 / 30, 0.1, 0.2, 0.3, 0.5, 0.7]; // of the budget; all of it is "full"
+const RANGES = { information: [0.02, 2], gradient: [0.1, 2], mask: [0.005, 0.5] };
+
+/** Return what runs must share to lie on one picture. */
+export const familyOf = ({ fraction, density, epochs, warmupEpochs }) =>
+  JSON.stringify([fraction, density, epochs, warmupEpochs]);
+
+/** Return evenly spaced tolerances, on a logarithmic scale; one NaN for a rule that has none. */
+export function tolerances(rule, count = TOLERANCES) {
+  if (RULES[rule].epsilon === undefined) return [NaN];
+  const [low, high] = RANGES[rule];
+  const at = (i) => low * (high / low) ** (i / (count - 1));
+  return Array.from({ length: count }, (_, i) => Number(at(i).toPrecision(3)));
+}
+
+/** Return the fixed numbers of epochs of the line, thirds of an epoch as the checks have it. */
+export function constants(epochs) {
+  return [...new Set(SHARES.map((share) => Math.round(3 * share * epochs) / 3))];
+}
+
+/** Return the runs to hold against, empty at first; `changed` is called when one is there. */
+export function rivals(program, changed, fail) {
+  const queue = pool(program, 2, fail);
+  let family = "", own = null;
+
+  function fresh() {
+    return { dots: [], lines: new Map(), swept: new Map(), sweeping: "", done: 0, wanted: 0 };
+  }
+
+  /** Take on the family of these knobs; what belongs to another is forgotten. */
+  function adopt(knobs) {
+    if (familyOf(knobs) === family && own) return own;
+    queue.clear();
+    [family, own] = [familyOf(knobs), fresh()];
+    return own;
+  }
+
+  function plain(knobs, changes) {
+    const { epsilon, fixed } = DEFAULTS;
+    return { ...knobs, epsilon, fixed, ...changes };
+  }
+
+  /** Have the line of constants run for a seed; return how many runs that takes. */
+  function line(knobs, seed, ran = changed) {
+    const mine = adopt(knobs), runs = [];
+    mine.lines.set(seed, runs);
+    const rules = constants(knobs.epochs).map((fixed) => ({ rule: "fixed", fixed }));
+    const all = [...rules, { rule: "full" }];
+    for (const rule of all) {
+      queue.add(plain(knobs, { ...rule, seed }), (summary) => {
+        runs.push(summary);
+        ran();
+      }, true);
+    }
+    return all.length;
+  }
+
+  /** Have 20 tolerances of the rule run, each with 5 seeds, and their lines. */
+  function sweep(knobs) {
+    const mine = adopt(knobs), seeds = Array.from({ length: SEEDS }, (_, i) => knobs.seed + i);
+    queue.clear();
+    Object.assign(mine, { lines: new Map(), swept: new Map(), sweeping: knobs.rule, done: 0, wanted: 0 });
+    const ran = () => {
+      mine.done += 1;
+      changed();
+    };
+    for (const seed of seeds) mine.wanted += line(knobs, seed, ran);
+    for (const epsilon of tolerances(knobs.rule)) {
+      const runs = new Map();
+      mine.swept.set(epsilon, runs);
+      for (const seed of seeds) {
+        mine.wanted += 1;
+        const change = Number.isNaN(epsilon) ? { fixed: knobs.fixed } : { epsilon };
+        queue.add(plain(knobs, { ...change, seed }), (summary) => {
+          runs.set(seed, summary);
+          ran();
+        });
+      }
+    }
+  }
+
+  return {
+    adopt, sweep,
+    /** Have the line of a seed run, if it is not there. */
+    line: (knobs) => adopt(knobs).lines.has(knobs.seed) || line(knobs, knobs.seed),
+    /** End a sweep; what has run stays. */
+    stop() {
+      queue.clear();
+      own.wanted = own.done;
+    },
+    /** Begin with nothing. */
+    clear() {
+      queue.clear();
+      [family, own] = ["", null];
+    },
+  };
+}

@@ -1,0 +1,89 @@
+// The parts of the page, and what they show: no part of it knows how a run goes on.
+import { single, verdict, gains } from "./compare.mjs";
+import { drawCurve, epsilonAt } from "./curve.mjs";
+import { painter } from "./edges.mjs";
+import { drawFrontier } from "./frontier.mjs";
+import { drawGauges } from "./gauges.mjs";
+import { SEEDS, constants, tolerances } from "./rivals.mjs";
+import { RULES } from "./settings.mjs";
+import { html } from "./svg.mjs";
+
+const TEST_IMAGES = 360;
+const NETWORK = "The network: 64 pixels at the left, two hidden layers, ten classes at the right. An edge for each weight that is left.";
+
+/** Return what the runs so far say about the rule, in words. */
+function judged({ dots, lines, swept, sweeping }, { epochs }, busy) {
+  const dot = dots.at(-1), line = lines.get(dot?.seed) ?? [];
+  const judged = sweeping && !busy ? verdict(gains(swept, lines), swept.size) : "";
+  if (judged) return `${RULES[sweeping].title}: ${judged}`;
+  if (!dot) return "Each finished run drops a dot here.";
+  if (line.length <= constants(epochs).length) return "The line of fixed numbers of epochs is on its way.";
+  return single(dot, line, TEST_IMAGES);
+}
+
+/** Build everything into the root; return its parts and what draws them. */
+export function view(root, form, press, dragged) {
+  const button = (text, name, first) => {
+    const made = html("button", { type: "button", class: first ? "pg-first" : "" }, text);
+    made.addEventListener("click", () => press(name));
+    return made;
+  };
+  const play = button("Play", "play", true), stop = button("Stop the sweep", "stop"), sweep = button("Sweep", "sweep");
+  const status = html("p", { class: "pg-status", role: "status", "aria-live": "polite" });
+  const canvas = html("canvas", { role: "img", "aria-label": NETWORK });
+  const gauges = html("div"), curve = html("div", { class: "pg-drag" }), frontier = html("div");
+  const words = html("p", { role: "status", "aria-live": "polite" });
+  const progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
+  const paint = painter(canvas);
+  root.replaceChildren(
+    html("div", { class: "pg-row" }, play, button("Step", "step"), button("Full run", "full"), button("Reset", "reset")),
+    status,
+    html("div", { class: "pg-two" },
+      html("div", {}, canvas, html("p", { class: "pg-key" }, key("plus", "weight above 0"), key("minus", "below 0"), key("dead", "just removed"))),
+      html("div", {}, html("h2", {}, "Information flow, pair by pair"), gauges,
+        html("p", { class: "pg-key" }, "The bar leads from the reference, the network after the warm-up, to the network now. The distance below is made of these bars."))),
+    html("h2", {}, "When does a level end?"),
+    curve,
+    html("p", { class: "pg-key" }, "● a level ended here. ○ With the tolerance as it stands, it would end here."),
+    form.epsilon, form.knobs,
+    html("h2", {}, "Was it worth it?"),
+    frontier,
+    html("p", { class: "pg-key" }, key("edge", "a fixed number of epochs in every level"), key("plus", "your runs"), key("minus", "a sweep: means and 95 % intervals over seeds")),
+    html("div", { class: "pg-row" }, sweep, stop, progress),
+    words,
+  );
+  let drag = false;
+  const move = (event, isFinal) => dragged(epsilonAt(event.clientY - curve.lastChild.getBoundingClientRect().top), isFinal);
+  curve.addEventListener("pointerdown", (event) => {
+    if (!event.target.classList.contains("pg-grip")) return;
+    drag = true;
+    curve.setPointerCapture(event.pointerId);
+  });
+  curve.addEventListener("pointermove", (event) => drag && move(event, false));
+  curve.addEventListener("pointerup", (event) => {
+    if (drag) move(event, true);
+    drag = false;
+  });
+  curve.addEventListener("pointercancel", () => (drag = false));
+
+  return {
+    play,
+    say: (text) => status.textContent !== text && (status.textContent = text),
+    network: paint,
+    flows(check) {
+      if (check) drawGauges(gauges, check.flows.information, check.references.information);
+      else gauges.replaceChildren();
+    },
+    curve: (checks, settings, levels, target) => drawCurve(curve, checks, settings, levels, target),
+    frontier(found, settings, full) {
+      drawFrontier(frontier, found, full);
+      const busy = found.wanted > found.done;
+      stop.hidden = !busy;
+      const many = tolerances(settings.rule).length;
+      sweep.textContent = `Sweep: ${many > 1 ? `${many} tolerances × ` : ""}${SEEDS} seeds`;
+      progress.textContent = busy ? `${found.done} of ${found.wanted} runs` : "";
+      const text = judged(found, settings, busy);
+      if (words.textContent !== text) words.textContent = text;
+    },
+  };
+}

@@ -1,0 +1,207 @@
+"""The playground in a page of its own, from a folder and from a server, with no network."""
+
+import re
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import playground_page
+import pytest
+
+from .conftest import SIZES, Opener
+
+PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><title>Playground</title>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/book.css">
+<style>html {{ background: #fff; color: #222 }} * {{ box-sizing: border-box }}
+html[data-theme="dark"] {{ background: #14181e; color: #ced6dd }}</style>
+<main class="bd-article"><h1>Prune it yourself</h1>{root}</main></html>"""
+QUICK = "#play&epochs=1&fraction=0.5&warmupEpochs=1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A page in each theme, with the script that the book's extension writes."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(playground_page.SOURCES.parent, folder / "_static")
+    (folder / playground_page.SCRIPT).write_text(playground_page.script(), "utf-8")
+    (folder / "book").mkdir()
+    root = playground_page.ROOT.format(up="../", script=playground_page.SCRIPT)
+    for theme in ("light", "dark"):
+        page = PAGE.format(theme=theme, root=root)
+        (folder / "book" / f"{theme}.html").write_text(page, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loopback(folder):
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = partial(Silent, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def play_page(browser, folder, loopback):
+    """Open the page with some setting in its address; at the end it may have no troubles."""
+    bases = {"file": f"{folder.as_uri()}/", "http": loopback}
+    opener = Opener(browser, bases)
+
+    def show(setting="", over="file", theme="light", size="desktop"):
+        address = f"{bases[over]}book/{theme}.html{setting}"
+        return opener(address, size=size, scheme=theme)
+
+    yield show
+    opener.close()
+    assert not opener.troubles
+
+
+def data(page):
+    return page.evaluate("({...document.querySelector('#playground').dataset})")
+
+
+def press(page, name):
+    page.get_by_role("button", name=name).click()
+
+
+def listen(page):
+    page.evaluate(
+        "window.ran = null; addEventListener('playground:run',"
+        " (event) => (window.ran = event.detail), { once: true })"
+    )
+
+
+def heard(page):
+    """What the event of the next finished run says."""
+    return page.wait_for_function("window.ran", timeout=60_000).json_value()
+
+
+def finished(page, button="Full run"):
+    listen(page)
+    press(page, button)
+    return heard(page)
+
+
+@pytest.mark.parametrize(("over", "button"), [("file", 0), ("http", 2)], ids=["Play", "Full run"])
+def test_one_press_of_a_button_trains_and_prunes_without_another_touch(play_page, over, button):
+    page = play_page(over=over)
+    assert data(page)["state"] == "idle"
+    run = finished(page, page.locator("#playground button").nth(button).inner_text())
+    found = data(page)
+    assert found["state"] == "done"
+    assert float(found["density"]) == run["density"] <= 0.2
+    assert float(found["accuracy"]) == run["accuracy"] >= 0.85
+    assert float(found["epochs"]) == pytest.approx(run["epochs"])
+    assert len(run["stops"]) == int(found["level"]) + 1
+    said = page.locator("#playground [role=status]").first.inner_text()
+    assert re.match(r"Done: 17 % of the weights left, [\d.]+ epochs .* test accuracy \d\d", said)
+
+
+def test_the_line_at_epsilon_is_dragged_and_other_levels_stop(play_page):
+    page = play_page(QUICK)
+    before, dashes = finished(page), page.locator("#playground .pg-grip")
+    dashes.scroll_into_view_if_needed()
+    box = dashes.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 20, steps=3)
+    page.mouse.move(x, y + 120, steps=3)
+    listen(page)
+    page.mouse.up()
+    after = heard(page)
+    assert after["settings"]["epsilon"] < before["settings"]["epsilon"] == 0.25
+    assert sum(after["stops"]) > sum(before["stops"])
+    assert page.locator("#playground .pg-dot").count() == 2
+
+
+def test_the_tolerance_is_turned_by_keyboard_too(play_page):
+    page = play_page(QUICK)
+    knob = page.locator("#playground .pg-eps")
+    knob.press("ArrowRight")
+    assert float(knob.get_attribute("aria-valuetext")) > 0.25
+    assert "epsilon=" in page.evaluate("location.hash")
+    assert data(page)["state"] == "idle"
+
+
+def test_the_address_restores_the_setting_and_equal_settings_give_equal_runs(play_page):
+    page = play_page(QUICK)
+    page.get_by_label("A level ends by").select_option("mask")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_label("Seed").press("Tab")
+    run, setting = finished(page), page.evaluate("location.hash")
+    assert run["settings"]["rule"] == "mask"
+    again = play_page(setting)
+    assert again.get_by_label("Seed").input_value() == "7"
+    assert finished(again) == run
+    press(again, "Reset")
+    assert again.evaluate("location.hash") == ""
+    assert again.get_by_label("Seed").input_value() == "0"
+    assert data(again)["state"] == "idle"
+
+
+@pytest.mark.parametrize("setting", ["#play&epsilon=x&seed=-3&rule=none&epochs=1e9", "#some-title"])
+def test_an_address_that_makes_no_sense_breaks_nothing(play_page, setting):
+    page = play_page(setting)
+    assert page.get_by_label("A level ends by").input_value() == "information"
+    assert page.get_by_label("Seed").input_value() == "0"
+    assert "NaN" not in page.locator("#playground").inner_text()
+
+
+def test_play_pauses_and_goes_on_and_a_step_is_one_check(play_page):
+    page = play_page()
+    press(page, "Play")
+    page.wait_for_function("Number(document.querySelector('#playground').dataset.epochs) > 1")
+    press(page, "Pause")
+    page.wait_for_timeout(200)
+    here = float(data(page)["epochs"])
+    page.wait_for_timeout(200)
+    assert float(data(page)["epochs"]) == here
+    press(page, "Step")
+    page.wait_for_function(
+        "before => Number(document.querySelector('#playground').dataset.epochs) > before", arg=here
+    )
+    assert float(data(page)["epochs"]) <= here + 0.4
+
+
+def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_verdict(play_page):
+    page = play_page(f"{QUICK}&rule=loss")
+    finished(page)
+    words = page.locator("#playground [role=status]").last
+    words.filter(has_text="the same cost comes to").wait_for()
+    assert page.locator("#playground rect.pg-constant").count() >= 2
+    press(page, "Sweep")
+    words.filter(has_text=re.compile("Over 5 seeds the rule lies (on|above|below)")).wait_for()
+    assert page.locator("#playground circle.pg-swept").count() == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_too_wide_and_what_a_finger_meets_is_large_enough(play_page, size):
+    page = play_page(QUICK, size=size)
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    touched = page.locator("#playground :is(input, select, button):visible").all()
+    assert len(touched) == 12
+    assert min(box.bounding_box()["height"] for box in touched) >= 44
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_keeps_no_reader_out(play_page, barriers, theme):
+    page = play_page(QUICK, theme=theme)
+    finished(page)
+    assert not barriers(page)
+
+
+def test_without_javascript_a_picture_and_a_sentence_stand_there(browser, folder):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{folder.as_uri()}/book/light.html")
+    assert "It needs\n JavaScript" in page.locator("#playground p").text_content()
+    assert page.locator("#playground img").bounding_box()["height"] > 100
+    context.close()

@@ -1,0 +1,62 @@
+"""What the playground says about a rule: against scipy, and on cases that one can see through."""
+
+import json
+
+import numpy as np
+import playground_page
+import pytest
+from scipy import stats
+
+from .node import ENGINE, node
+
+LINE = [{"epochs": 30, "accuracy": 0.9}, {"epochs": 10, "accuracy": 0.8}]
+
+
+def run(epochs, accuracy):
+    return {"epochs": epochs, "accuracy": accuracy}
+
+
+def weighed(gain_of_seed, values=(0.0, 1.0), at=()):
+    """Two tolerances, on each seed so far above its line; lines differ by more than the gains."""
+    lines = [[s, [run(p["epochs"], p["accuracy"] + s / 50) for p in LINE]] for s in range(5)]
+    swept = [
+        [epsilon, [[s, run(epochs, 0.85 + s / 50 + gain + extra)] for s, gain in gain_of_seed]]
+        for epsilon, epochs, extra in ((0.1, 20, 0.01), (0.2, 20, -0.01))
+    ]
+    given = {"values": values, "line": LINE, "at": at, "swept": swept, "lines": lines}
+    return json.loads(node("weigh.mjs", ENGINE, **given))
+
+
+def test_the_interval_is_students_and_the_line_is_straight_between_two_constants():
+    values = [0.3, -0.1, 0.25, 0.4, 0.05]
+    found = weighed([], values, at=[0, 10, 20, 25, 30, 99])
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    assert found["interval"]["mean"] == pytest.approx(np.mean(values))
+    assert found["interval"]["half"] == pytest.approx(half, rel=1e-3)
+    assert found["line"] == pytest.approx([0.8, 0.8, 0.85, 0.875, 0.9, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("gain", "where"), [(0.02, "above"), (-0.02, "below"), (0.0, "on")], ids=["up", "down", "noise"]
+)
+def test_seeds_are_paired_with_their_own_lines_so_that_what_they_share_is_no_noise(gain, where):
+    noise = [0.001, -0.002, 0.0, 0.002, -0.001]
+    found = weighed([(seed, gain + noise[seed]) for seed in range(5)])
+    assert found["gains"] == pytest.approx([gain + each for each in noise])
+    assert f"Over 2 tolerances and 5 seeds the rule lies {where} the line" in found["verdict"]
+    assert ("within noise" in found["verdict"]) == (where == "on")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('import { b } from "./b.mjs";\nexport const a = b;\n', "in a circle: a > b > a"),
+        ('import { c } from "./c.mjs";\nexport const a = c;\n', "a imports c, which c does not"),
+    ],
+)
+def test_modules_that_cannot_be_joined_are_refused_in_one_line(tmp_path, text, complaint):
+    (tmp_path / "a.mjs").write_text(text)
+    (tmp_path / "b.mjs").write_text('import { a } from "./a.mjs";\nexport const b = 1;\n')
+    (tmp_path / "c.mjs").write_text("const c = 1;\n")
+    with pytest.raises(ValueError, match=complaint):
+        playground_page.joined(tmp_path, "a")
