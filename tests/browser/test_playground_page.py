@@ -105,9 +105,9 @@ def test_one_press_of_a_button_trains_and_prunes_without_another_touch(play_page
 
 def test_the_line_at_epsilon_is_dragged_and_other_levels_stop(play_page):
     page = play_page(QUICK)
-    before, dashes = finished(page), page.locator("#playground .pg-grip")
-    dashes.scroll_into_view_if_needed()
-    box = dashes.bounding_box()
+    before, chart = finished(page), page.locator("#playground .pg-drag")
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".pg-grip").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()

@@ -175,7 +175,13 @@ export function mount(root, program) {
     settings = linked;
     reset();
   });
-  new ResizeObserver(() => (draw(), drawFrontier())).observe(root);
+  let width = 0; // what changes the height alone is no reason to draw again
+  new ResizeObserver(() => {
+    if (width === root.clientWidth) return;
+    width = root.clientWidth;
+    draw();
+    drawFrontier();
+  }).observe(root);
   const themes = { attributes: true, attributeFilter: ["data-theme"] };
   new MutationObserver(draw).observe(document.documentElement, themes);
   reset();
