@@ -1,4 +1,8 @@
 // The playground itself: knobs, a run in a worker, and what is drawn of it.
+//
+// Others may rely on the root element: `#playground` has data-state (idle, training or done),
+// data-level, data-density, data-epochs and data-accuracy, the latter from 0 to 1, and hands on an
+// event `playground:run` with what a finished run came to.
 import { form } from "./form.mjs";
 import { initial } from "./initial.mjs";
 import { levelsTo } from "./levels.mjs";
