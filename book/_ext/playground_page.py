@@ -1,7 +1,7 @@
 """The playground on a page: one script out of its modules, and the element that it fills.
 
 Modules cannot import one another from file://, and neither can a worker: so they are joined into
-one plain script, in which the worker's part is a function whose text starts the worker.
+one plain script, a function that serves where there is no document. Its own text starts the worker.
 """
 
 import re
@@ -16,6 +16,7 @@ SCRIPT = "_static/playground.js"
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.mjs";\n', re.M)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|const) (\w+))", re.M)
 COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n", re.M | re.S)
+INDENT = re.compile(r"^ +", re.M)
 ROOT = """\
 <div id="playground" data-state="idle" data-level="0" data-density="1" data-epochs="0"
  data-accuracy="0"><p>Here a network of 64, 24, 24 and 10 units learns to read digits, loses its
@@ -25,12 +26,12 @@ ROOT = """\
 <script defer src="{up}{script}"></script>"""
 
 
-def joined(folder: Path, entry: str) -> str:
-    """Return a module and all that it imports as statements that fill an object ``modules``.
+def joined(folder: Path, *entries: str) -> str:
+    """Return modules and all that they import as statements that fill an object ``modules``.
 
     Args:
         folder: of the modules; each imports by name from its neighbours alone.
-        entry: the module whose exports are wanted, without its suffix.
+        entries: the modules whose exports are wanted, without their suffix.
 
     Raises:
         ValueError: modules that import one another in a circle, or a name that is not there.
@@ -53,17 +54,16 @@ def joined(folder: Path, entry: str) -> str:
         text = EXPORT.sub("", IMPORT.sub(r"const {\1} = modules.\2;\n", COMMENT.sub("", text)))
         done[name] = f"modules.{name} = (() => {{\n{text}return {{ {given} }};\n}})();\n"
 
-    add(entry, ())
+    for entry in entries:
+        add(entry, ())
     return "const modules = {};\n" + "".join(done.values())
 
 
 def script(folder: Path = SOURCES) -> str:
     """Return the whole playground as one plain script."""
     return (
-        '(() => {\n"use strict";\n'
-        f'function program() {{\n"use strict";\n{joined(folder, "worker")}'
-        "modules.worker.serve(self);\n}\n"
-        f"{joined(folder, 'page')}"
+        f'(function program() {{\n"use strict";\n{INDENT.sub("", joined(folder, "page", "worker"))}'
+        'if (typeof document === "undefined") return modules.worker.serve(self);\n'
         'const root = document.getElementById("playground");\n'
         "if (root) modules.page.mount(root, `(${program})()`);\n})();\n"
     )
