@@ -173,12 +173,50 @@ def test_play_pauses_and_goes_on_and_a_step_is_one_check(play_page):
 def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_verdict(play_page):
     page = play_page(f"{QUICK}&rule=loss")
     finished(page)
-    words = page.locator("#playground [role=status]").last
+    words = page.locator("#playground [role=status]").nth(1)
     words.filter(has_text="the same cost comes to").wait_for()
     assert page.locator("#playground rect.pg-constant").count() >= 2
     press(page, "Sweep")
     words.filter(has_text=re.compile("Over 5 seeds the rule lies (on|above|below)")).wait_for()
     assert page.locator("#playground circle.pg-swept").count() == 1
+
+
+def test_a_drawn_digit_is_read_by_the_dense_and_the_pruned_network(play_page):
+    page = play_page(QUICK)
+    pad, words = page.locator("#playground .pg-pad"), page.locator("#playground [role=status]").last
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + 30
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 120, steps=5)
+    page.mouse.up()
+    assert words.inner_text() == "The networks answer after a run: press Play."
+    finished(page)
+    answers = r"Dense network: \d \(\d+ %\)\. With 13 % of the weights: \d \(\d+ %\)\."
+    words.filter(has_text=re.compile(f"^{answers}$")).wait_for()
+    drawn = page.locator("#playground .pg-draw rect:is(.pg-constant, .pg-now)")
+    assert drawn.count() == 20
+    assert pad.evaluate("pad => getComputedStyle(pad).touchAction") == "none"
+    press(page, "Clear")
+    assert words.inner_text() == "Nothing is drawn yet."
+    assert drawn.count() == 0
+
+
+def test_without_a_pointer_test_images_are_read_and_one_on_which_the_networks_differ(play_page):
+    page = play_page(QUICK)
+    words = page.locator("#playground [role=status]").last
+    differ = page.get_by_role("button", name="One they disagree on")
+    assert differ.is_disabled()
+    finished(page)
+    page.get_by_role("button", name="A test image").press("Enter")
+    words.filter(has_text=re.compile(r"weights: \d \(\d+ %\)\. It is a \d\.$")).wait_for()
+    page.wait_for_function("!document.querySelector('#playground .pg-row:last-child :disabled')")
+    before = words.inner_text()
+    differ.press("Enter")
+    words.filter(has_not_text=before).wait_for()
+    dense, pruned = re.findall(r": (\d) \(", words.inner_text())
+    assert dense != pruned
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -187,7 +225,7 @@ def test_nothing_is_too_wide_and_what_a_finger_meets_is_large_enough(play_page, 
     finished(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     touched = page.locator("#playground :is(input, select, button):visible").all()
-    assert len(touched) == 12
+    assert len(touched) == 15
     assert min(box.bounding_box()["height"] for box in touched) >= 44
 
 

@@ -24,6 +24,7 @@ export function mount(root, program) {
   document.head.append(html("style", {}, STYLE));
   let settings = fromHash(location.hash) ?? DEFAULTS;
   let speed = "", state = "idle", checks = [], shown = null, target = NaN, token = 0, begun = false;
+  let read = {}; // the networks that say what is drawn
   let asked = 0, said = 0, due = null, isAsked = false, running = settings, trainer = null;
 
   const levels = () => levelsTo(settings.density, settings.fraction);
@@ -81,6 +82,7 @@ export function mount(root, program) {
     token += 1;
     [speed, checks, shown, begun, isAsked, target] = [next, [], null, false, false, NaN];
     running = settings;
+    parts.read((read = {}));
     tell("training");
     ask();
   }
@@ -90,12 +92,20 @@ export function mount(root, program) {
     [due, speed] = [null, ""];
   }
 
-  function answered({ id, checks: news, shown: latest, summary }) {
+  /** Keep the networks at the end of a level; the dense one is trained as long as the last level. */
+  function keep({ level, density, network }) {
+    if (level > 0) parts.read((read = { ...read, pruned: network, density }));
+    else trainer.ask({ id: token, dense: running });
+  }
+
+  function answered({ id, checks: news, shown: latest, summary, dense }) {
     if (id !== token) return;
+    if (dense) return parts.read((read = { ...read, dense }));
     isAsked = false;
     for (const check of news) {
       if (check.kind === "warm-up") target = check.trainLoss;
       else checks.push(check);
+      if (check.stopped) keep(check);
     }
     shown = latest ?? shown;
     if (summary) return finish(summary);
@@ -139,6 +149,7 @@ export function mount(root, program) {
     halt();
     token += 1;
     [checks, shown, target] = [[], null, NaN];
+    parts.read((read = {}));
     tell("idle");
     parts.say(IDLE);
     knobs.show(settings);
@@ -185,8 +196,9 @@ export function mount(root, program) {
     width = root.clientWidth;
     draw();
     drawFrontier();
+    parts.redraw();
   }).observe(root);
   const themes = { attributes: true, attributeFilter: ["data-theme"] };
-  new MutationObserver(draw).observe(document.documentElement, themes);
+  new MutationObserver(() => [draw(), parts.redraw()]).observe(document.documentElement, themes);
   reset();
 }

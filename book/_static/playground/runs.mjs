@@ -31,6 +31,13 @@ export function summary(stops) {
   };
 }
 
+/** Return the dense network after the warm-up and a level's whole budget, as the last level has it. */
+export function dense(knobs, data) {
+  let network;
+  for (const check of begin({ ...knobs, rule: "full", density: 1 }, data)) ({ network } = check);
+  return network;
+}
+
 /** Run to the end at once. */
 export function whole(knobs, data) {
   const stops = [];

@@ -36,6 +36,11 @@ html[data-theme="dark"] #playground button.pg-first { color: #10201f; }
 #playground label { display: block; } #playground label b { float: right; font-weight: 600; }
 #playground input, #playground select { font: inherit; color: inherit; width: 100%; min-height: 44px; margin: 0; accent-color: var(--pg-plus); }
 #playground select, #playground input[type="number"] { background: var(--pg-card); border: 1px solid var(--pg-edge); border-radius: .5rem; padding: 0 .6rem; }
+#playground .pg-draw { display: grid; grid-template-columns: minmax(180px, 240px) 96px 1fr; gap: 1rem; align-items: start; }
+#playground canvas.pg-pad { width: 100%; height: auto; aspect-ratio: 1; border: 1px solid var(--pg-edge); touch-action: none; cursor: crosshair; color: var(--pg-ink); }
+#playground .pg-seen { background: var(--pg-card); } #playground .pg-seen rect { fill: var(--pg-ink); }
+#playground button:disabled { opacity: .55; cursor: default; }
 #playground .pg-key { font-size: .9rem; } #playground .pg-key i { display: inline-block; width: 1.6em; height: .3em; vertical-align: middle; margin-right: .3em; }
-@media (max-width: 640px) { #playground .pg-two { grid-template-columns: 1fr; } #playground canvas { height: 280px; } }
+#playground .pg-is-dense { background: var(--pg-edge); } #playground .pg-is-pruned { background: var(--pg-plus); }
+@media (max-width: 640px) { #playground .pg-two { grid-template-columns: 1fr; } #playground canvas { height: 280px; } #playground .pg-draw { grid-template-columns: 3fr 1fr; } #playground .pg-draw > :last-child { grid-column: 1 / -1; } }
 `;

@@ -4,6 +4,7 @@ import { drawCurve, epsilonAt } from "./curve.mjs";
 import { painter } from "./edges.mjs";
 import { drawFrontier } from "./frontier.mjs";
 import { drawGauges } from "./gauges.mjs";
+import { reading } from "./reading.mjs";
 import { SEEDS, constants, tolerances } from "./rivals.mjs";
 import { RULES } from "./settings.mjs";
 import { html } from "./svg.mjs";
@@ -34,7 +35,7 @@ export function view(root, form, press, dragged) {
   const gauges = html("div"), curve = html("div", { class: "pg-drag" }), frontier = html("div");
   const words = html("p", { role: "status", "aria-live": "polite" });
   const progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
-  const paint = painter(canvas);
+  const paint = painter(canvas), digit = reading();
   root.replaceChildren(
     html("div", { class: "pg-row" }, play, button("Step", "step"), button("Full run", "full"), button("Reset", "reset")),
     status,
@@ -51,6 +52,8 @@ export function view(root, form, press, dragged) {
     html("p", { class: "pg-key" }, key("edge", "a fixed number of epochs in every level"), key("plus", "your runs"), key("minus", "a sweep: means and 95 % intervals over seeds")),
     html("div", { class: "pg-row" }, sweep, stop, progress),
     words,
+    html("h2", {}, "Draw a digit: what do they read?"),
+    digit.element,
   );
   let drag = false;
   const move = (event, isFinal) => dragged(epsilonAt(event.clientY - curve.lastChild.getBoundingClientRect().top), isFinal);
@@ -69,7 +72,7 @@ export function view(root, form, press, dragged) {
   return {
     play,
     say: (text) => status.textContent !== text && (status.textContent = text),
-    network: paint,
+    network: paint, read: digit.show, redraw: digit.draw,
     flows(check) {
       if (check) drawGauges(gauges, check.flows.information, check.references.information);
       else gauges.replaceChildren();

@@ -1,6 +1,12 @@
 // What runs beside the page: it trains when asked, so many checks at a time, and answers each time.
 import { digits } from "./data.mjs";
-import { begin, summary, whole } from "./runs.mjs";
+import { begin, dense, summary, whole } from "./runs.mjs";
+
+/** Return a network that can be sent: what is sent is copied, and half the precision will do. */
+function sent({ sizes, weights, biases }) {
+  const short = (rows) => rows.map((row) => Float32Array.from(row));
+  return { sizes, weights: short(weights), biases: short(biases) };
+}
 
 /** Return a function that answers one message. */
 export function answering(data) {
@@ -14,14 +20,15 @@ export function answering(data) {
       done = over;
       if (over) break;
       const { network, masks, ...numbers } = value;
-      checks.push(numbers);
+      checks.push(value.stopped ? { ...numbers, network: sent(network) } : numbers);
       if (value.stopped) stops.push(numbers);
-      shown = { sizes: network.sizes, weights: network.weights.map((w) => Float32Array.from(w)), masks };
+      shown = { ...sent(network), masks };
     }
     return { id, checks, shown, summary: done ? summary(stops) : null };
   }
 
   return (message) => {
+    if (message.dense) return { id: message.id, dense: sent(dense(message.dense, data)) };
     if (message.knobs && message.whole) return { id: message.id, summary: whole(message.knobs, data) };
     if (message.knobs) {
       current = begin(message.knobs, data, ["information"]);
