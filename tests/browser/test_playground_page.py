@@ -20,10 +20,8 @@ html[data-theme="dark"] {{ background: #14181e; color: #ced6dd }}</style>
 QUICK = "#play&epochs=1&fraction=0.5&warmupEpochs=1"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A page in each theme, with the script that the book's extension writes."""
-    folder = tmp_path_factory.mktemp("site")
+def written(folder):
+    """Write a page in each theme, with the script that the book's extension writes."""
     shutil.copytree(playground_page.SOURCES.parent, folder / "_static")
     (folder / playground_page.SCRIPT).write_text(playground_page.script(), "utf-8")
     (folder / "book").mkdir()
@@ -32,6 +30,11 @@ def folder(tmp_path_factory):
         page = PAGE.format(theme=theme, root=root)
         (folder / "book" / f"{theme}.html").write_text(page, "utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
