@@ -179,7 +179,7 @@ class TestSite:
         sitemap = (site / "sitemap.xml").read_text("utf-8")
         for page in PAGES:
             assert f"<loc>https://{owner}.github.io/{name}/{page}.html</loc>" in sitemap
-        assert f'href="/{name}/_static/' in (site / "404.html").read_text("utf-8")
+        assert f'href="/{name}/book/intro.html"' in (site / "404.html").read_text("utf-8")
 
     @pytest.mark.parametrize("name", ["masks.density", "flows.information_flow", "config.Config"])
     def test_the_library_is_documented(self, site, name):

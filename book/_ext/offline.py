@@ -1,8 +1,10 @@
 """The built book needs no network: maths and widgets come with it, and nothing else is loaded."""
 
 from pathlib import Path
+from typing import Any
 
 import vendor
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -28,6 +30,19 @@ def use_local_copies(app: Sphinx, config: Config) -> None:
     config.nb_ipywidgets_js = {f"{widgets}/dist/embed.js": {"defer": "defer"}}
 
 
+def leave_out_formulas(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Drop MathJax, the heaviest script there is, from a page without a formula.
+
+    Sphinx asks whether there is one before citations are resolved, and then takes too many.
+    """
+    body = context.get("body", "")
+    if 'class="math' not in body and "jupyter.widget-state" not in body:
+        scripts = context.get("script_files", [])
+        context["script_files"] = [s for s in scripts if "mathjax" not in str(s).lower()]
+
+
 def drop_thebe(app: Sphinx, config: Config) -> None:
     """Unload sphinx-thebe, which Jupyter Book always loads and which names a CDN on every page."""
     for event in app.events.listeners.values():
@@ -40,4 +55,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", use_local_copies)
     app.connect("config-inited", drop_thebe)
+    app.connect("html-page-context", leave_out_formulas, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,8 +7,8 @@ from sphinx.config import Config
 
 NOT_FOUND = """<h1>Page not found</h1>
 <p>This address leads to no page of the book; it may have moved.</p>
-<p>Begin at the <a href="{prefix}book/intro.html">first page</a>, or
-<a href="{prefix}search.html">search</a> for what it was about.</p>"""
+<p>Begin at the <a data-page="book/intro.html" href="{prefix}book/intro.html">first page</a>, or
+<a data-page="search.html" href="{prefix}search.html">search</a> for what it was about.</p>"""
 
 
 def pages_url(repository_url: str) -> str:
@@ -28,6 +28,7 @@ def set_addresses(app: Sphinx, config: Config) -> None:
     config.ogp_site_url = url
     prefix = urlsplit(url).path
     config.notfound_urls_prefix = prefix
+    config.notfound_template = "404.html"
     config.notfound_context = {"title": "Page not found", "body": NOT_FOUND.format(prefix=prefix)}
 
 
