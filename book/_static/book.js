@@ -69,12 +69,20 @@ function lookAgain() {
   dispatchEvent(new Event("resize"));
 }
 
-// Figures scroll, too, where a phone is narrower than their words allow.
-function figuresWithinReach() {
-  for (const figure of document.querySelectorAll(".bd-article figure")) {
-    if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0;
-    else figure.removeAttribute("tabindex");
-  }
+// What is wider than its box can be reached by keyboard, and fades where there is more to see.
+const SCROLLS = ".bd-article :is(figure, .cell_output > .output, .pst-scrollable-table-container, mjx-container[display], div.math)";
+function showWhatScrolls() {
+  for (const box of document.querySelectorAll(SCROLLS)) cue(box);
 }
-addEventListener("load", figuresWithinReach);
-addEventListener("resize", figuresWithinReach);
+function cue(box) {
+  const hidden = box.scrollWidth - box.clientWidth;
+  if (box.matches("figure")) {
+    if (hidden > 0) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+  const sides = [box.scrollLeft > 2 && "left", box.scrollLeft < hidden - 2 && "right"];
+  box.dataset.more = hidden > 2 ? sides.filter(Boolean).join(" ") : "";
+}
+addEventListener("load", showWhatScrolls);
+addEventListener("resize", showWhatScrolls);
+addEventListener("scroll", ({ target }) => target.matches?.(SCROLLS) && cue(target), true);

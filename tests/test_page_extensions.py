@@ -1,0 +1,133 @@
+"""What extensions make of a page: numbers, folded cells, tables in words, counted words."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import chapter_numbers
+import fold_cells
+import found
+import nbformat
+import offline
+import plain_tables
+import pytest
+import word_counts
+from docutils import nodes
+from docutils.utils import new_document
+
+from infcop_lite import glue
+
+
+def test_theorems_are_numbered_within_their_chapter_in_order_and_figures_beside_them():
+    counted = {
+        "book/intro": {"figure": {"overview": (1,)}},
+        "notebooks/15-x": {"theorem": {"t7-2": (2,), "t7-1": (1,)}, "figure": {"path": (2,)}},
+        "notebooks/08-x": {"theorem": {"t5-1": (3,)}},
+        "book/speed": {"figure": {"clock": (3,)}},
+    }
+    assert chapter_numbers.by_chapter(counted) == {
+        "book/intro": {"figure": {"overview": (1,)}},
+        "notebooks/15-x": {
+            "theorem": {"t7-1": (15, 1), "t7-2": (15, 2)},
+            "figure": {"path": (15, 1)},
+        },
+        "notebooks/08-x": {"theorem": {"t5-1": (8, 1)}},
+        "book/speed": {"figure": {"clock": (2,)}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("docname", "title"),
+    [("notebooks/08-when-to-stop", "8. When?"), ("book/2nd-thoughts", "When?")],
+)
+def test_a_chapter_has_its_number_in_its_title_and_keeps_its_anchor(docname, title):
+    document = new_document("page")
+    document += nodes.section("", nodes.title("", "When?"), ids=["when"])
+    app = SimpleNamespace(env=SimpleNamespace(docname=docname))
+    chapter_numbers.number_title(app, document)
+    assert document[0][0].astext() == title
+    assert document[0]["ids"] == ["when"]
+
+
+def cells(*sources, tags=()):
+    made = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in made:
+        cell.metadata["tags"] = list(tags)
+    return nbformat.v4.new_notebook(cells=made)
+
+
+def test_cells_that_set_up_or_draw_are_folded_and_those_that_teach_are_not():
+    notebook = cells(
+        "import torch\nx = 1",
+        'profile = "ci"  # a minute',
+        "%matplotlib inline\nfig, ax = plt.subplots()",
+        "masks = magnitude_masks(net, fraction=0.5)",
+        "def look(figure):\n    return figure",
+    )
+    fold_cells.fold(notebook)
+    folded = ["hide-input" in cell.metadata.tags for cell in notebook.cells]
+    assert folded == [True, True, True, False, False]
+
+
+def test_what_a_notebook_tags_or_shows_in_a_solution_stays_as_it_is():
+    hidden, solution = cells("import torch", tags=["remove-cell"]), cells("plt.plot(x)")
+    solution.cells[0].id = "exercise-2-solution"
+    for notebook in (hidden, solution):
+        fold_cells.fold(notebook)
+    assert [n.cells[0].metadata.tags for n in (hidden, solution)] == [["remove-cell"], []]
+
+
+HEAD = '<table border="1" class="dataframe"><thead>{}</thead><tbody>{}</tbody></table>'
+
+
+def test_a_table_says_in_words_what_is_missing_true_and_measured():
+    head = "<tr><th></th><th>plus_minus</th></tr><tr><th>rule</th><th></th></tr>"
+    body = "<tr><th>k = 1</th><td>NaN</td></tr><tr><th>full</th><td>True</td></tr>"
+    shown = plain_tables.in_words(HEAD.format(head, body))
+    assert "<thead><tr><th>rule</th><th>± (95 %)</th></tr></thead>" in shown
+    assert shown.endswith(
+        "<tr><th>k = 1</th><td>–</td></tr><tr><th>full</th><td>yes</td></tr></tbody></table>"
+    )
+
+
+def test_row_numbers_go_and_levels_and_seeds_stay():
+    body = "<tr><th>4</th><td>a</td></tr><tr><th>0</th><td>b</td></tr>"
+    numbers = "<tr><th></th><th>rule</th></tr>"
+    bare = plain_tables.in_words(HEAD.format(numbers, body))
+    assert bare == HEAD.format("<tr><th>rule</th></tr>", "<tr><td>a</td></tr><tr><td>b</td></tr>")
+    named = "<tr><th></th><th>drop</th></tr><tr><th>level</th><th></th></tr>"
+    assert "<th>4</th>" in plain_tables.in_words(HEAD.format(named, body))
+    axis = "<tr><th>seed</th><th>0</th></tr><tr><th>rule</th><th></th></tr>"
+    assert axis in plain_tables.in_words(HEAD.format(axis, body))
+
+
+def test_words_are_counted_by_page_without_raw_html_and_without_the_rare_ones():
+    document = new_document("page")
+    document += nodes.paragraph("", "A mask, the Mask and MASK; an epoch.")
+    document += nodes.raw("", "<b>mask</b>", format="html")
+    counted = word_counts.count(document)
+    assert counted["mask"] == 3
+    assert word_counts.table({"p": counted, "q": Counter(mask=1)}) == {"mask": {"p": 3}}
+
+
+def test_a_page_shows_what_another_page_has_glued():
+    output = nbformat.v4.new_output(
+        "display_data",
+        data={f"{glue.PREFIX}text/plain": repr("0.920")},
+        metadata={"scrapbook": {"name": "density", "mime_prefix": glue.PREFIX}},
+    )
+    cell = nbformat.v4.new_code_cell(outputs=[output, nbformat.v4.new_output("stream", text="x")])
+    assert found.glued(nbformat.v4.new_notebook(cells=[cell])) == {"density": "0.920"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("<p>no formula</p>", 1),
+        ('<span class="math notranslate">', 2),
+        ('<script type="application/vnd.jupyter.widget-state+json">', 2),
+    ],
+)
+def test_formulas_are_set_where_there_are_any(body, kept):
+    context = {"body": body, "script_files": ["_static/book.js", "mathjax/es5/tex-svg-full.js"]}
+    offline.leave_out_formulas(None, "page", "page.html", context, None)
+    assert len(context["script_files"]) == kept
