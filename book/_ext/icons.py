@@ -1,7 +1,7 @@
 """Icons: of the theme's fonts, 274 kB on every page, the glyphs that some page uses, 5 kB.
 
-`book.css` names these small fonts after the theme's, so that a browser asks them first; a glyph that
-they lack still comes from the large ones.
+`book.css` names these small fonts after the theme's, so that a browser asks them first; a glyph
+that they lack still comes from the large ones.
 """
 
 import re
