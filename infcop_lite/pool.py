@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 DIED = "its worker died twice; the same sweep started again goes on after its last finished level"
+UNKNOWN = "a worker process cannot import it; put your rule or function in a module, or run_one it"
 Task = Callable[[], Any]
 
 _one_at_a_time = threading.Lock()
@@ -74,7 +75,14 @@ def _serve(parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
     die_with_parent()
     while True:
-        parent.send(_work(parent.recv()))
+        try:
+            task = parent.recv()
+        except EOFError:
+            return
+        except Exception as error:  # of unpickling; what a notebook defines, say
+            parent.send(f"{UNKNOWN}: {error}")
+        else:
+            parent.send(_work(task))
 
 
 def die_with_parent() -> None:

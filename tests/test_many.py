@@ -414,3 +414,22 @@ def test_configs_and_functions_may_be_mixed_but_a_config_needs_a_folder(tmp_path
         sweep.run_many(tasks)
     with pytest.raises(ValueError, match="run 'class' must be a Config"):
         sweep.run_many({"class": Config}, tmp_path)
+
+
+def test_a_worker_says_what_it_cannot_import_and_goes_on_with_the_next_run(monkeypatch):
+    """What a notebook defines lies in __main__, which a process that is started afresh lacks."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(pool, "die_with_parent", lambda: None)
+    ours, theirs = multiprocessing.Pipe()
+    worker = threading.Thread(target=pool._serve, args=(theirs,), daemon=True)
+    worker.start()
+    ours.send_bytes(b"c__main__\nRuleOfANotebook\n.")  # pickled, a class of that name
+    assert ours.poll(10)
+    problem = ours.recv()
+    assert "cannot import it" in problem
+    assert "RuleOfANotebook" in problem
+    ours.send(partial(int))
+    assert ours.recv() == ""
+    ours.close()
+    worker.join(10)
+    assert not worker.is_alive()
