@@ -37,7 +37,7 @@ WITHOUT_TORCH = (
     "collecting",
     "results",
 )
-WITHOUT_TORCH += ("never", "evidence", "figures", "looking")
+WITHOUT_TORCH += ("never", "evidence", "figures", "looking", "hindsight")
 WITHOUT_TORCH += ("verdicts", "pairing", "faults", "families", "wording", "referee")
 WITH_FILES = ("source", "data", "datasets", "ledger", "records", "collecting", "results")
 WITH_FILES += ("__main__", "options", "terminal", "integrations.transformers")
