@@ -13,7 +13,7 @@ from torch import nn
 from infcop_lite import data, evidence
 from infcop_lite.config import Config
 from infcop_lite.drawing import drawn_masks
-from infcop_lite.explorer import replay
+from infcop_lite.explorer import history
 from infcop_lite.identity import identity_of_own
 from infcop_lite.level import Trainer
 from infcop_lite.masks import full_masks
@@ -126,7 +126,7 @@ def test_a_distance_of_exactly_epsilon_is_not_said_to_be_within():
 
     sizes = {"subset": 100, "probe_size": 10, "levels": 1, "warmup_epochs": 0}
     config = Config(stop=FixedEpochs(1), epochs=2, **sizes)
-    first, _ = replay.record(config, Trainer.of(config), Exactly())
+    first, _ = history.record(config, Trainer.of(config), Exactly())
     assert first.decision.startswith("another rule stops it")
 
 

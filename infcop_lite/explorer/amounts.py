@@ -14,7 +14,7 @@ from ..amounts import pq_index, sap_fraction
 from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
 from ..theory.amounts import discarded_share
 
-ORDERS = {0.25: (0.5, 1, 2), 0.5: (1, 2, 3), 1: (2, 3, 4), 2: (3, 4)}  # p -> its q, all above
+ORDERS, LARGER = (0.25, 0.5, 1, 2), (0.5, 1, 2, 3, 4)  # p, and q, which has to lie above it
 CAP = 0.9  # the largest fraction that SAP removes
 EDGES = np.linspace(0, 5, 21)
 
@@ -56,8 +56,8 @@ def how_much_to_prune(num_weights: int = 1000) -> Explorer:
     """
     weights = laws(num_weights)
     rows: dict[tuple[float, float, str], dict[str, Any]] = {}
-    for law, p in itertools.product(weights, ORDERS):
-        for q in ORDERS[p]:
+    for law, p, q in itertools.product(weights, ORDERS, LARGER):
+        if p < q:
             fraction = sap_fraction(weights[law], p, q, beta=CAP)
             removed = round(fraction * num_weights)
             rows[p, q, law] = {
@@ -72,6 +72,12 @@ def how_much_to_prune(num_weights: int = 1000) -> Explorer:
             }
 
     def draw(p: float, q: float, law: str) -> str:
+        if p >= q:
+            told = (
+                f"q = {q:g} does not lie above p = {p:g}: there is no index, and SAP has no count"
+            )
+            alt = f"Histogram of |w|, {law}. Nothing is removed: {told}."
+            return f"<p>{told}.</p>" + _histogram(weights[law], 0.0, alt)
         row = rows[p, q, law]
         kept, threshold = row["kept"], row["threshold"]
         beyond = int((weights[law] > EDGES[-1]).sum())
@@ -92,10 +98,11 @@ def how_much_to_prune(num_weights: int = 1000) -> Explorer:
     return explore(
         draw,
         Knob("p", {f"{p:g}": p for p in ORDERS}, list(ORDERS).index(1)),
-        lambda p: Knob("q", {f"{q:g}": q for q in ORDERS[p]}),
+        Knob("q", {f"{q:g}": q for q in LARGER}, LARGER.index(2)),
         Knob("weights", {law: law for law in weights}, buttons=True),
         table=pd.DataFrame(rows.values()),
         title="The same as a table: index, fraction and count for every setting",
+        name="amount",
     )
 
 
@@ -104,12 +111,15 @@ def _histogram(weights: Tensor, threshold: float, alt: str) -> str:
     cut = int(np.searchsorted(EDGES, threshold))  # the threshold lies within the bin before
     with style():
         figure, ax = plt.subplots(figsize=(5.2, 3.2))
-        removed, kept = np.r_[EDGES[:cut], threshold], np.r_[threshold, EDGES[cut:]]
-        ax.stairs(heights[:cut], removed, fill=True, fc="none", ec=ORANGE, hatch="//", lw=1.2)
-        ax.stairs(heights[cut - 1 :], kept, fill=True, color=BLUE)
-        ax.axvline(threshold, color=INK, lw=1.4)
-        ax.text(threshold + 0.06, 0.44, "threshold", va="top")
-        ax.text(3.1, 0.34, "hatched: removed\nfilled: kept", va="top")
+        if threshold:
+            removed, kept = np.r_[EDGES[:cut], threshold], np.r_[threshold, EDGES[cut:]]
+            ax.stairs(heights[:cut], removed, fill=True, fc="none", ec=ORANGE, hatch="//", lw=1.2)
+            ax.stairs(heights[cut - 1 :], kept, fill=True, color=BLUE)
+            ax.axvline(threshold, color=INK, lw=1.4)
+            ax.text(threshold + 0.06, 0.44, "threshold", va="top")
+            ax.text(3.1, 0.34, "hatched: removed\nfilled: kept", va="top")
+        else:
+            ax.stairs(heights, EDGES, fill=True, color=BLUE)
         ax.set(xlim=(0, EDGES[-1]), ylim=(0, 0.44), yticks=(0, 0.2, 0.4))
         ax.set(xlabel="|w|, in units of its mean", ylabel="share of the weights")
         return as_svg(figure, alt)

@@ -72,6 +72,7 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
         Knob("floor / ε", {str(floor): floor for floor in FLOORS}, FLOORS.index(START[4])),
         table=pd.DataFrame(list(itertools.starmap(cost, settings))),
         title="The same as a table: epochs and speed-up for every setting",
+        name="cost",
     )
 
 

@@ -1,8 +1,8 @@
 """Knobs and the pictures they choose from; one helper, wherever the notebook is read.
 
-With ipywidgets 8 every picture is there already and the browser alone switches between them, so a
-built page needs no kernel. With ipywidgets 7 (Colab) the kernel switches. Without ipywidgets the
-pictures along the first knob stand side by side.
+A built page needs no kernel: every picture is in it as data, and its script has the knobs. In a
+live notebook ipywidgets has them: with version 8 the browser alone switches, with 7 (Colab) the
+kernel. Without ipywidgets the pictures along the first knob stand side by side.
 """
 
 import html
@@ -10,7 +10,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,10 @@ import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ..explorer.choices import Chooser, settled
+from ..explorer.choices import Knob as Knob
+from ..explorer.pages import as_page, describe
+
 try:
     import ipywidgets as ipywidgets  # so that others may take it from here
 except ImportError:
@@ -29,34 +33,9 @@ except ImportError:
 INK = "#010203"  # what is drawn in this colour takes the colour of the text around it
 BLUE, ORANGE = "#0173b2", "#de8f05"  # seaborn's palette "colorblind"
 WIDEST = "32rem"  # of a picture and of the knobs above it
-FRAME = f'<div style="max-width: {WIDEST}; line-height: 1.45">{{}}</div>'
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One thing to turn.
-
-    Args:
-        label: what it is called.
-        options: text -> value, at least one, in order; the text is what the reader sees.
-        start: index of the option to begin with.
-        buttons: show all options side by side, rather than a slider.
-
-    Raises:
-        ValueError: no options, or a start beyond them.
-    """
-
-    label: str
-    options: Mapping[str, Any]
-    start: int = 0
-    buttons: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < len(self.options):
-            raise ValueError(f"the knob {self.label} has no option {self.start}")
-
-
-Chooser = Knob | Callable[..., Knob]
+FRAME = '<div style="line-height: 1.45">{}</div>'
+COLUMNS = "display: grid; gap: 0.8rem 1.5rem; grid-template-columns: "
+COLUMNS += "repeat(auto-fit, minmax(min(100%, 18rem), 1fr))"
 
 
 @dataclass(frozen=True)
@@ -64,8 +43,8 @@ class Explorer:
     """Knobs, their pictures, and the same data as a table; a notebook shows it as a cell's result.
 
     Args:
-        widget: an ipywidgets widget, or None without ipywidgets.
-        plain: instead of it, the pictures along the first knob, as HTML.
+        widget: an ipywidgets widget, or None without ipywidgets and in a page without a kernel.
+        plain: instead of it, HTML.
         table: what the pictures show.
         title: of the table.
     """
@@ -83,7 +62,13 @@ class Explorer:
         display(HTML(f"<details><summary>{html.escape(self.title)}</summary>{rows}</details>"))
 
 
-def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, title: str) -> Explorer:
+def explore(
+    draw: Callable[..., str],
+    *knobs: Chooser,
+    table: pd.DataFrame,
+    title: str,
+    name: str = "explorer",
+) -> Explorer:
     """Draw a picture for every setting of the knobs, and join them to the knobs.
 
     Source: `Stack` and `jsdlink` of ipywidgets.
@@ -94,6 +79,7 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
             before it and returns the knob that goes with them.
         table: the same data, to be shown below.
         title: of the table.
+        name: one word; what the address of a page calls it, unlike the others' of the page.
 
     Raises:
         ValueError: no knobs.
@@ -105,6 +91,8 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
     """
     if not knobs:
         raise ValueError("nothing to turn: no knobs")
+    if is_static_page():
+        return Explorer(None, as_page(name, describe(draw, knobs)), table, title)
     widget = None
     if ipywidgets is not None:
         controls = [_control(knob) if isinstance(knob, Knob) else None for knob in knobs]
@@ -116,11 +104,16 @@ def explore(draw: Callable[..., str], *knobs: Chooser, table: pd.DataFrame, titl
 
 
 def is_static_page() -> bool:
-    """Say whether this runs for a page that will be read without a kernel.
+    """Say whether this runs for a page that will be read without a kernel."""
+    return bool(static_page())
 
-    Source: `tools/build.py` sets ``INFCOP_STATIC_PAGE``.
+
+def static_page() -> str:
+    """Return where the page that this runs for has a kernel; empty if it is live.
+
+    Source: `tools/build.py` sets ``INFCOP_STATIC_PAGE`` to the notebook's address in Colab.
     """
-    return bool(os.environ.get("INFCOP_STATIC_PAGE"))
+    return os.environ.get("INFCOP_STATIC_PAGE", "")
 
 
 def style() -> AbstractContextManager[None]:
@@ -164,9 +157,24 @@ def as_svg(figure: Figure, alt: str) -> str:
     used = dict.fromkeys(re.findall(r'(?:href="|url\()#([\w.]+)', text))
     root = _tidy(ElementTree.fromstring(text), {name: f"{own}{i}" for i, name in enumerate(used)})
     about = {"role": "img", "aria-label": alt, "viewBox": root.attrib["viewBox"]}
-    about["style"] = "width: 100%; height: auto; stroke-linejoin: round"
+    about["style"] = f"width: 100%; max-width: {WIDEST}; height: auto; stroke-linejoin: round"
     root.attrib = about
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
+
+
+def beside(pictures: Mapping[str, str]) -> str:
+    """Return pictures side by side where the page is wide enough, each below its title.
+
+    Args:
+        pictures: title -> HTML, such as `as_svg` makes.
+
+    >>> beside({"a": "<svg/>", "b": "<svg/>"}).count("<svg/>")
+    2
+    """
+    parts = "".join(
+        f"<div><b>{html.escape(title)}</b>{picture}</div>" for title, picture in pictures.items()
+    )
+    return f'<div style="{COLUMNS}">{parts}</div>'
 
 
 def _tidy(element: ElementTree.Element, ids: Mapping[str, str]) -> ElementTree.Element:
@@ -188,19 +196,19 @@ def _tidy(element: ElementTree.Element, ids: Mapping[str, str]) -> ElementTree.E
         if value and not value.startswith("rotate(-0 "):
             tidy.set(_local(name), " ".join(value.split()))
     for part in element:
-        if _local(part.tag) not in ("metadata", "style"):
-            tidy.append(_tidy(part, ids))
+        if _local(part.tag) in ("metadata", "style"):
+            continue
+        found = _tidy(part, ids)
+        if found.tag == "g" and not found.attrib:
+            tidy.extend(found)  # a group of nothing in particular, often empty
+        elif found.tag != "defs" or len(found):
+            tidy.append(found)
     return tidy
 
 
 def _local(name: str) -> str:
     """Return a name without its namespace, of which a page knows by itself."""
     return name.rpartition("}")[2]
-
-
-def _knob(chooser: Chooser, values: Sequence[Any]) -> Knob:
-    """Return the knob that goes with the values of those before it."""
-    return chooser if isinstance(chooser, Knob) else chooser(*values)
 
 
 def _control(knob: Knob) -> Any:
@@ -218,7 +226,7 @@ def _pictures(
     if not knobs:
         return ipywidgets.HTML(FRAME.format(draw(*values)), **shared)
     (chooser, control), *rest = knobs
-    knob = _knob(chooser, values)
+    knob = settled(chooser, values)
     own = None if control else _control(knob)
     pictures = [_pictures(draw, rest, (*values, value), shared) for value in knob.options.values()]
     switched = _switch(control or own, pictures)
@@ -239,17 +247,14 @@ def _switch(control: Any, pictures: list[Any]) -> Any:
 def _side_by_side(draw: Callable[..., str], knobs: tuple[Chooser, ...]) -> str:
     """Return the pictures along the first knob, the other knobs as they start."""
     first, *rest = knobs
-    first, frames = _knob(first, ()), []
+    first, frames = settled(first, ()), []
     for text, value in first.options.items():
         values, settings = [value], [f"{first.label}: {text}"]
         for chooser in rest:
-            knob = _knob(chooser, values)
+            knob = settled(chooser, values)
             name, chosen = list(knob.options.items())[knob.start]
             values.append(chosen)
             settings.append(f"{knob.label}: {name}")
         caption = html.escape(", ".join(settings))
         frames.append(f"<figure>{draw(*values)}<figcaption>{caption}</figcaption></figure>")
-    columns = (
-        "display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr))"
-    )
-    return f'<div style="{columns}">{"".join(frames)}</div>'
+    return f'<div style="{COLUMNS}">{"".join(frames)}</div>'

@@ -70,6 +70,7 @@ def correlation_lens(seed: int = 5) -> Explorer:
         Knob("samples n", {str(n): n for n in COUNTS}, COUNTS.index(30)),
         table=pd.DataFrame(rows.values()),
         title="The same as a table: two Gaussian units, information in nats",
+        name="correlation",
     )
 
 
@@ -146,6 +147,7 @@ def sign_cancellation(num_units: int = 12, seed: int = 0) -> Explorer:
         Knob("share flipped", {f"{row['share']:.2f}": flipped for flipped, row in rows.items()}),
         table=pd.DataFrame(rows.values()),
         title="The same as a table: four summaries of one layer, information in nats",
+        name="signs",
     )
 
 

@@ -7,22 +7,28 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..config import Config
-from ..explorer.knobs import as_svg, ipywidgets, is_static_page, style
-from ..explorer.thresholds import CRITERIA, draw_levels
+from ..explorer.knobs import as_svg, ipywidgets, is_static_page, static_page, style
+from ..explorer.levels import draw_levels, panel
+from ..explorer.thresholds import CRITERIA
 from ..level import Trainer
 from ..loop import run
 
-NEEDS_A_KERNEL = "<p><strong>Needs a kernel: open this page in Colab or Jupyter.</strong></p>"
+WOULD_DO = (
+    '<div class="drawn"><p><b>Run a tolerance of your own.</b> With a kernel, here are a choice of '
+    "what is watched, a field for your ε and a button. It prunes {what} with them, in {levels} "
+    "levels of at most {epochs:g} epochs after the first training. It shows how far it is, can be "
+    "cancelled, and says where each level stopped, the epochs and the accuracy.</p>"
+    "<p>Needs a kernel: {way}.</p></div>"
+)
 NEEDS_WIDGETS = "<p><strong>Needs ipywidgets: <code>pip install ipywidgets</code></strong></p>"
 
 
 def run_now(config: Config, make_run: Callable[[Config], Trainer] = Trainer.of) -> Any:
     """Return controls that run a tolerance of the reader's own, with progress, to be cancelled.
 
-    Source: `loop.run`, in a thread.
+    Source: `loop.run`, in a thread. A page without a kernel says what it would do, and where.
 
     Args:
         config: what to run; the criterion and epsilon come from the controls.
@@ -34,10 +40,10 @@ def run_now(config: Config, make_run: Callable[[Config], Trainer] = Trainer.of) 
     0.5
     """
     w = ipywidgets
-    if w is None:
+    if w is None or is_static_page():
         from IPython.display import HTML
 
-        return HTML(NEEDS_WIDGETS)
+        return HTML(_would_do(config) if is_static_page() else NEEDS_WIDGETS)
     wide = {"style": {"description_width": "initial"}}
     criterion = w.Dropdown(options=list(CRITERIA), description="what is watched", **wide)
     epsilon = w.FloatText(value=0.5, step=0.1, description="your ε", **wide)
@@ -69,14 +75,19 @@ def run_now(config: Config, make_run: Callable[[Config], Trainer] = Trainer.of) 
 
     start.on_click(begin)
     cancel.on_click(lambda _: wanted.clear())
-    controls = [criterion, epsilon, start, cancel, bar]
-    if is_static_page():
-        for control in controls[:-1]:
-            control.disabled = True
-        result.value = NEEDS_A_KERNEL
     what = f"<p>Run it on {config.data} ({config.model}) with a tolerance of your own:</p>"
     buttons = w.HBox([start, cancel], layout=w.Layout(flex_flow="row wrap"))
     return w.VBox([w.HTML(what), criterion, epsilon, buttons, bar, result])
+
+
+def _would_do(config: Config) -> str:
+    """Say what the controls do where there is a kernel, and lead there."""
+    address = html.escape(static_page())
+    way = f'<a class="button" href="{address}">Open in Colab</a>, or run it in Jupyter'
+    what = html.escape(f"{config.data} ({config.model})")
+    if "://" not in address:
+        way = "open this notebook in Colab or Jupyter"
+    return WOULD_DO.format(what=what, levels=config.levels, epochs=config.epochs, way=way)
 
 
 def _run(trainer: Trainer, stop: str, bar: Any, wanted: threading.Event) -> str:
@@ -101,8 +112,7 @@ def _run(trainer: Trainer, stop: str, bar: Any, wanted: threading.Event) -> str:
         f"the {kind} data {end[f'{kind}_accuracy']:.4f} at density {end['density']:.3g}."
     )
     with style():
-        figure = Figure()  # not pyplot's: this is not the main thread
-        ax = figure.subplots()
+        figure, ax = panel()  # not pyplot's: this is not the main thread
         budget = max(config.epochs, config.last_epochs)
         draw_levels(table, config.epsilon, budget, config.levels + 1, ax)
         return f"<p>{text}</p>" + as_svg(figure, text)

@@ -1,16 +1,19 @@
 """The threshold explorer: recorded runs on a grid of tolerances, one to be chosen."""
 
 import html
+import itertools
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
+from .. import pairing
 from ..evidence import final, half_width
-from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, explore, style
+from ..explorer.knobs import BLUE, INK, ORANGE, Explorer, Knob, as_svg, beside, explore, style
+from ..explorer.levels import draw_levels, key, panel
 from ..labels import check_kinds
 
 #: what the reader chooses -> (stop, reference) of the config, and the column that the rule reads
@@ -20,14 +23,6 @@ CRITERIA = {
     "gradient flow": ("gradient", "warmup", "gradient_warmup"),
     "mask stability": ("mask", "", "mask_distance"),
 }
-COLUMN = 0.86  # what a level's budget takes of the room for a level; the rest is a gap
-LEGEND = (
-    "<small>Above, one run: a column for each level, as wide as its budget; the bar at its foot "
-    "is what it trained. A filled mark: ε ended the level; a hollow one: its budget did, or it is "
-    "the last. Below, the final networks, with 95 % intervals: every tolerance of this kind in "
-    "grey, the chosen one in orange, full retraining as a blue diamond, the same number of epochs "
-    "in every level dashed.</small>"
-)
 
 
 def threshold_explorer(rows: pd.DataFrame) -> Explorer:
@@ -49,6 +44,7 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
     if runs.empty or full.empty:
         raise ValueError("these rows hold no grid of tolerances, or no full retraining")
     worth = _range(pd.concat([runs, full, control]))
+    line, gains = _line(pd.concat([control, full])), _gains(everything)
     first = rows[rows["seed"] == rows["seed"].min()]
     first = first.drop(columns="epsilon").merge(tolerances, on="rule")
     budget, num_levels = rows["epoch"].max(), int(rows["level"].max()) + 1
@@ -56,37 +52,42 @@ def threshold_explorer(rows: pd.DataFrame) -> Explorer:
     def draw(criterion: str, epsilon: float) -> str:
         same = runs[runs["criterion"] == criterion]
         chosen = same[same["epsilon"] == epsilon]
-        run = first[(first["criterion"] == criterion) & (first["epsilon"] == epsilon)]
-        every = first.loc[first["criterion"] == criterion, CRITERIA[criterion][2]]
-        top = max(same["epsilon"].max(), every.max())
+        drawn = first[first["criterion"] == criterion]
+        drawn = drawn.assign(distance=drawn[CRITERIA[criterion][2]])
+        run = drawn[drawn["epsilon"] == epsilon]
         text = _sentence(epsilon, chosen, full)
+        held, bought = _verdict(gains[gains["rule"] == chosen["rule"].iloc[0]], len(chosen))
+        trained = _listed(run.loc[run["stopped"], "epoch"])
         with style():
-            figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 5.6))
-            figure.subplots_adjust(bottom=0.1, hspace=0.32)
-            run = run.assign(distance=run[CRITERIA[criterion][2]])
-            draw_levels(run, epsilon, budget, num_levels, above)
-            above.set(ylim=(0.6 * min(same["epsilon"].min(), every[every > 0].min()), 1.5 * top))
-            if criterion == "mask stability":
-                above.set(ylabel="share of mask changed")
-            _draw_worth(same, epsilon, full, control, below)
-            below.set(ylim=worth)
-            trained = _listed(run.loc[run["stopped"], "epoch"])
-            picture = as_svg(
-                figure, f"{criterion}: {text} The levels drawn train {trained} epochs."
+            figure, ax = panel()
+            draw_levels(
+                run, epsilon, budget, num_levels, ax, [*drawn["distance"], *same["epsilon"]]
             )
-            return f"<p>{html.escape(text)}</p>{picture}<p>{LEGEND}</p>"
+            if criterion == "mask stability":
+                ax.set(ylabel="share of mask changed")
+            alt = f"{criterion}: {text} The levels drawn train {trained} epochs."
+            levels = as_svg(figure, alt)
+            figure, ax = panel()
+            _draw_worth(same, epsilon, full, line, ax)
+            ax.set(ylim=worth)
+            alt = f"Final networks, {criterion}, ε = {epsilon:g}. {held} {bought}"
+            final_networks = as_svg(figure, alt)
+        pictures = {"One run, level by level": levels, "The final networks": final_networks}
+        return f"<p>{html.escape(text)} {held} <b>{bought}</b></p>{beside(pictures)}"
 
     def tolerance(criterion: str) -> Knob:
         grid = sorted(runs.loc[runs["criterion"] == criterion, "epsilon"].unique())
-        return Knob("ε", {f"{epsilon:g}": epsilon for epsilon in grid}, len(grid) // 2)
+        named = {f"{epsilon:g}": epsilon for epsilon in grid}
+        return Knob(f"ε of the {criterion}", named, len(grid) // 2)
 
     criteria = {name: name for name in CRITERIA if name in set(runs["criterion"])}
     return explore(
         draw,
         Knob("what is watched", criteria, buttons=True),
         tolerance,
-        table=_table(runs, full).join(_level_by_level(first), on=["criterion", "ε"]),
+        table=_table(runs, full, gains).join(_level_by_level(first), on=["criterion", "ε"]),
         title="The same as a table: means over seeds; level by level, the run that is drawn",
+        name="tolerance",
     )
 
 
@@ -113,6 +114,50 @@ def _sentence(epsilon: float, chosen: pd.DataFrame, full: pd.DataFrame) -> str:
     )
 
 
+def _gains(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return for each run how far it lies above a fixed number of epochs that costs the same.
+
+    Source: `evidence.against_control`, run by run; accuracy is that of the fixed number.
+    """
+    pairs = pairing.against_constants(runs)
+    held = pairs.merge(runs, on=["family", "rule", "seed"], suffixes=("", "_run"))
+    return held.assign(constant=held["accuracy"] - held["gain"])
+
+
+def _verdict(gains: pd.DataFrame, num_seeds: int) -> tuple[str, str]:
+    """Say what a fixed number of epochs of the same cost is worth, and what looking bought."""
+    if gains.empty:
+        return "No fixed number of epochs of the same cost is among these runs.", ""
+    gain, half = gains["gain"].mean(), half_width(gains["gain"])
+    noise = "" if math.isnan(half) else f" ± {100 * half:.2f}"
+    if math.isnan(half):
+        side = "which one seed cannot tell from noise"
+    elif abs(gain) <= half:
+        side = "on the line, within noise"
+    else:
+        side = f"{'above' if gain > 0 else 'below'} the line"
+    some = "" if len(gains) == num_seeds else f" ({len(gains)} of {num_seeds} seeds)"
+    held = f"A fixed number of epochs of the same cost: {gains['constant'].mean():.4f};"
+    bought = f"looking bought {100 * gain:+z.2f}{noise} points, {side}{some}."
+    return held, bought.replace("-", "−")
+
+
+def _line(constants: pd.DataFrame) -> pd.DataFrame:
+    """Return epochs and accuracy along the line of fixed numbers of epochs, up to the budget.
+
+    Source: as `pairing.against_constants` interpolates, on the means over seeds.
+    """
+    means = constants.groupby("rule")[["retraining", "epochs", "accuracy"]].mean()
+    means = means.sort_values("retraining")
+    x = np.log1p(means["retraining"].to_numpy())
+    grid = np.unique(
+        np.concatenate([np.linspace(a, b, 5) for a, b in itertools.pairwise(x)] or [x])
+    )
+    common = (means["epochs"] - means["retraining"]).mean()
+    heights = np.interp(grid, x, means["accuracy"])
+    return pd.DataFrame({"epochs": np.expm1(grid) + common, "accuracy": heights})
+
+
 def _range(runs: pd.DataFrame) -> tuple[float, float]:
     """Return accuracies between which every interval lies."""
     groups = runs.groupby("rule")["accuracy"]
@@ -120,14 +165,22 @@ def _range(runs: pd.DataFrame) -> tuple[float, float]:
     return max(0.0, (mean - half).min() - 0.002), min(1.0, (mean + half).max() + 0.002)
 
 
-def _table(runs: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+def _table(runs: pd.DataFrame, full: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     everything = pd.concat([full.assign(criterion="(full retraining)"), runs])
-    named = everything.assign(**{"ε": everything["epsilon"], "± (95 %)": everything["accuracy"]})
-    columns = {"epochs": "mean", "accuracy": "mean", "± (95 %)": half_width, "overlap": "mean"}
+    held = gains[["rule", "seed", "constant", "gain"]]
+    everything = everything.merge(held, on=["rule", "seed"], how="left")
+    named = everything.rename(columns={"epsilon": "ε", "constant": "constant k", "gain": "bought"})
+    named = named.assign(**{"± (95 %)": named["accuracy"], "± of bought": named["bought"]})
+    columns: dict[str, Any] = {"epochs": "mean", "accuracy": "mean", "± (95 %)": half_width}
+    columns |= {"constant k": "mean", "bought": "mean", "± of bought": _half_of_known}
     groups = named.groupby(["criterion", "ε"], dropna=False)
-    table = groups.agg({**columns, "seed": "count"}).reset_index()
+    table = groups.agg({**columns, "overlap": "mean", "seed": "count"}).reset_index()
     table.insert(3, "saving", full["epochs"].mean() / table["epochs"])
     return table
+
+
+def _half_of_known(values: pd.Series) -> float:
+    return half_width(values.dropna())
 
 
 def _level_by_level(drawn: pd.DataFrame) -> pd.DataFrame:
@@ -145,48 +198,23 @@ def _listed(values: pd.Series) -> str:
     return ", ".join("none" if math.isnan(x) else f"{x:.3g}" for x in values)
 
 
-def draw_levels(
-    run: pd.DataFrame, epsilon: float, budget: float, num_levels: int, ax: Axes
-) -> None:
-    """Draw the distance within each level of one run, epoch after epoch, and where it stopped.
-
-    Args:
-        run: level, epoch, distance of every check, in order.
-        epsilon: the tolerance; a level that ends below it, but for the last, has a filled mark.
-        budget: the most epochs of a level; each has a column as wide.
-        num_levels: columns, the last level's included; a run may end before.
-        ax: where to draw.
-    """
-    foot: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt"}
-    for level, checks in run.groupby("level"):
-        colour = (BLUE, ORANGE)[int(level) % 2]
-        x, distances = level + COLUMN * checks["epoch"] / budget, checks["distance"]
-        ax.plot(x, distances, color=colour)
-        ax.plot([level, x.iloc[-1]], [0.03, 0.03], color=colour, linewidth=5, **foot)
-        fired = distances.iloc[-1] < epsilon and level < run["level"].max()
-        ax.plot(x.iloc[-1], distances.iloc[-1], "o", ms=7, color=INK, mfc=INK if fired else "none")
-    ax.axhline(epsilon, color=INK, linestyle="--", linewidth=1)
-    ax.text(1.01, epsilon, "ε", transform=ax.get_yaxis_transform(), va="center")
-    ax.set(xlim=(-0.1, num_levels), xlabel="level", yscale="log", ylabel="relative distance")
-    ax.set_xticks([n + COLUMN / 2 for n in range(num_levels)], map(str, range(num_levels)))
-    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.grid(True, axis="y")
-
-
 def _draw_worth(
-    same: pd.DataFrame, epsilon: float, full: pd.DataFrame, control: pd.DataFrame, ax: Axes
+    same: pd.DataFrame, epsilon: float, full: pd.DataFrame, line: pd.DataFrame, ax: Axes
 ) -> None:
     """Draw final accuracy against epochs for every tolerance, with the chosen one marked."""
-    line = control.groupby("rule")[["epochs", "accuracy"]].mean().sort_values("epochs")
-    ax.plot(line["epochs"], line["accuracy"], color=INK, linestyle="--", linewidth=1, alpha=0.6)
+    named: dict[str, Any] = {"label": "fixed epochs a level", "linestyle": "--", "alpha": 0.6}
+    ax.plot(line["epochs"], line["accuracy"], color=INK, linewidth=1, **named)
     groups = same.groupby("epsilon")
     x, y = groups["epochs"].mean(), groups["accuracy"].mean()
     half = groups["accuracy"].agg(half_width).fillna(0.0)
-    ax.errorbar(x, y, half, fmt="o", ms=4, elinewidth=1, color=INK, alpha=0.5)
-    ax.errorbar(x[epsilon], y[epsilon], half[epsilon], fmt="o", ms=9, color=ORANGE)
+    grey: dict[str, Any] = {"ms": 4, "elinewidth": 1, "color": INK, "alpha": 0.5}
+    ax.errorbar(x, y, half, fmt="o", **grey, label="other ε")
+    own: dict[str, Any] = {"fmt": "o", "ms": 9, "color": ORANGE, "label": "your ε"}
+    ax.errorbar(x[epsilon], y[epsilon], half[epsilon], **own)
     x, y, half = full["epochs"].mean(), full["accuracy"].mean(), half_width(full["accuracy"])
-    ax.errorbar(x, y, 0.0 if math.isnan(half) else half, fmt="D", ms=7, color=BLUE)
+    whole: dict[str, Any] = {"fmt": "D", "ms": 7, "color": BLUE, "label": "full retraining"}
+    ax.errorbar(x, y, 0.0 if math.isnan(half) else half, **whole)
     ax.set(xlabel="epochs in all", ylabel="test accuracy", xlim=(0, 1.03 * x))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.grid(True)
+    key(ax, ax.get_legend_handles_labels())

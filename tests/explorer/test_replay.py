@@ -16,7 +16,7 @@ import test_loop
 import torch
 
 from infcop_lite import Config, run_imp
-from infcop_lite.explorer.replay import CELLS, mask_image, replay
+from infcop_lite.explorer.replay import CELLS, FRAME, SIZE, mask_image, replay
 from infcop_lite.masks import density
 from infcop_lite.stopping import AnyOf, FixedEpochs
 
@@ -67,7 +67,7 @@ def pictures(explorer):
 
 
 def alt(picture):
-    return html.unescape(re.search('aria-label="([^"]*)"', picture)[1])
+    return html.unescape(" ".join(re.findall('aria-label="([^"]*)"', picture)))
 
 
 def sentence(picture):
@@ -158,7 +158,7 @@ def test_the_picture_of_a_mask_fills_its_frame():
                 r'width="(\d+)" height="(\d+)" transform="matrix\(([\d.]+) 0 0 ([\d.]+) ', picture
             ).groups(),
         )
-        frame = 0.45 * 5.2 * 72, 0.85 * 3.0 * 72  # of the figure's inches, in points
+        frame = [72 * inches * part for inches, part in zip(SIZE, FRAME[2:], strict=True)]
         assert (width * scale[0], height * scale[1]) == pytest.approx(frame, abs=0.1)
 
 
@@ -263,6 +263,29 @@ def test_without_a_tolerance_the_watched_flow_is_told_and_no_epsilon_drawn(rule)
         assert f"distance {relative:.3g} times the reference's norm, no ε" in sentence(picture)
         assert ">ε</text>" not in picture
     assert ">ε</text>" in pictures(explorer_of("information"))["0", "fc1"]
+
+
+@pytest.mark.parametrize("rule", ["information", "gradient"])
+def test_the_difference_that_is_drawn_is_what_the_rule_reads(rule):
+    """Its bars, in units of the reference's norm, are as long together as the distance."""
+    for end in run_of(rule)[0]:
+        told = re.search(r"Difference ([^a-z]*), in norms", alt_of_level(rule, end.level))
+        if end.level == 0 and rule == "gradient":
+            assert told is None  # the reference is the end of this level
+            assert "no reference yet" in pictures(explorer_of(rule))["0", "fc1"]
+            continue
+        off = [float(x) for x in told[1].split(", ")]
+        assert math.hypot(*off) == pytest.approx(end.flow_distance / end.reference_norm, rel=0.02)
+
+
+def alt_of_level(rule, level):
+    return alt(pictures(explorer_of(rule))[str(level), "fc1"])
+
+
+def test_it_begins_at_a_level_that_has_lost_something():
+    assert explorer_of("information").widget.children[0].label == "2"
+    one = replay(Config(**{**FAST, "levels": 1, "stop": "budget"}))
+    assert one.widget.children[0].label == "1"
 
 
 # --- words, tables, sizes -----------------------------------------------------------------------

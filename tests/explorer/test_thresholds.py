@@ -6,7 +6,6 @@ import re
 import threading
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -14,12 +13,13 @@ import torch
 from infcop_lite import data, labels, run_imp
 from infcop_lite.config import Config
 from infcop_lite.explorer import knobs, live, thresholds
-from infcop_lite.explorer.thresholds import COLUMN, CRITERIA, draw_levels, threshold_explorer
+from infcop_lite.explorer.thresholds import CRITERIA, threshold_explorer
 from infcop_lite.level import Trainer
 
 RULES = {  # rule -> epochs in levels 0 and 1 (level 2 is the last), final accuracy
     "full": (4.0, 4.0, 0.97),
     "k = 1": (1.0, 1.0, 0.95),
+    "k = 2": (2.0, 2.0, 0.955),
     "information 0.5, warmup": (1.0, 2.0, 0.96),
     "information 2, warmup": (1.0, 1.0, 0.94),
     "information 0.5, trained": (4.0, 1.0, 0.955),
@@ -31,6 +31,7 @@ WHAT = {
     for rule, setting in {
         "full": "budget",
         "k = 1": "FixedEpochs(n=1)",
+        "k = 2": "FixedEpochs(n=2)",
         "information 0.5, warmup": "information epsilon=0.5",
         "information 2, warmup": "information epsilon=2.0",
         "information 0.5, trained": "information epsilon=0.5 reference=trained",
@@ -67,10 +68,20 @@ def pictures(widget):
     return [p for child in getattr(widget, "children", ()) for p in pictures(child)]
 
 
-def test_every_tolerance_has_its_picture_with_its_own_numbers(rows):
+@pytest.fixture(scope="module")
+def explorer(rows):
+    return threshold_explorer(rows)
+
+
+@pytest.fixture(scope="module")
+def table(explorer):
+    return explorer.table
+
+
+def test_every_tolerance_has_its_picture_with_its_own_numbers(explorer):
     """2 epochs of warm-up, those of the levels, 4 of the last level."""
     found = {}
-    for text in pictures(threshold_explorer(rows).widget):
+    for text in pictures(explorer.widget):
         label = re.search(r'aria-label="([^"]*)"', text)[1]
         criterion, epsilon, epochs, saving, accuracy = re.match(
             r"([\w ,]+): ε = ([\d.]+): ([\d.]+) epochs instead of 14.0, ([\d.]+) times fewer. "
@@ -88,19 +99,18 @@ def test_every_tolerance_has_its_picture_with_its_own_numbers(rows):
 
 
 def test_the_alternative_tells_where_the_levels_stop(rows):
-    (text,) = [t for t in pictures(threshold_explorer(rows).widget) if "gradient flow: ε" in t]
+    text = drawing(rows)("gradient flow", 0.5)
     assert "The levels drawn train 4, 3, 4 epochs." in text
 
 
 def test_the_interval_is_students(rows):
     """Two seeds 0.001 apart: half of that times 12.706."""
-    (text,) = [t for t in pictures(threshold_explorer(rows).widget) if "gradient flow: ε" in t]
+    text = drawing(rows)("gradient flow", 0.5)
     assert f"0.9655 ± {0.0005 * 12.706:.4f} instead of 0.9705 ±" in text
     assert "(2 seeds)" in text
 
 
-def test_the_table_has_a_line_for_each_tolerance_and_one_for_full_retraining(rows):
-    table = threshold_explorer(rows).table
+def test_the_table_has_a_line_for_each_tolerance_and_one_for_full_retraining(table):
     assert len(table) == 6
     full = table[table["ε"].isna()].iloc[0]
     assert (full["epochs"], full["saving"]) == (14.0, 1.0)
@@ -108,8 +118,8 @@ def test_the_table_has_a_line_for_each_tolerance_and_one_for_full_retraining(row
     assert table["seed"].tolist() == [2] * 6
 
 
-def test_the_table_tells_where_each_level_of_the_run_that_is_drawn_stopped(rows):
-    table = threshold_explorer(rows).table.set_index(["criterion", "ε"])
+def test_the_table_tells_where_each_level_of_the_run_that_is_drawn_stopped(table):
+    table = table.set_index(["criterion", "ε"])
     for criterion, rule, distance in (
         ("information flow", "information 0.5, warmup", "0.4"),
         ("gradient flow", "gradient 0.5, warmup", "1"),
@@ -119,67 +129,106 @@ def test_the_table_tells_where_each_level_of_the_run_that_is_drawn_stopped(rows)
         assert told["distances at their ends"] == ", ".join([distance] * 3)
 
 
-def drawn(epsilon, distances, epochs):
-    """The axes on which a run is drawn that checks each of its levels at its end alone."""
-    run = pd.DataFrame({"level": range(len(epochs)), "epoch": epochs, "distance": distances})
-    with knobs.style():
-        ax = plt.figure().subplots()
-        draw_levels(run, epsilon, 4.0, len(epochs), ax)
-        plt.close()
-    return ax
+def drawing(rows):
+    """What draws one setting, with nothing drawn yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresholds, "explore", lambda draw, *knobs, **others: draw)
+        return threshold_explorer(rows)
 
 
-def test_each_level_has_a_column_with_a_bar_as_long_as_its_training():
-    bars = [
-        line
-        for line in drawn(0.5, [0.4, 0.6, 0.1], [1.0, 4.0, 2.0]).lines
-        if line.get_linewidth() == 5
-    ]
-    starts, ends = zip(*(bar.get_xdata() for bar in bars), strict=True)
-    assert starts == (0, 1, 2)
-    assert [end - start for start, end in zip(starts, ends, strict=True)] == pytest.approx(
-        [COLUMN / 4, COLUMN, COLUMN / 2]
-    )
-    assert max(ends) < 3
+def verdict(rows, criterion, epsilon=0.5):
+    """What the picture of a setting says after its numbers."""
+    text = drawing(rows)(criterion, epsilon)
+    return re.sub("<.*?>", "", re.search(r"seeds?\)\. (.*?)</p>", text)[1])
 
 
-def test_a_mark_is_filled_where_the_tolerance_ended_a_level_but_for_the_last():
-    marks = [
-        line
-        for line in drawn(0.5, [0.4, 0.6, 0.1], [1.0, 4.0, 4.0]).lines
-        if line.get_marker() == "o"
-    ]
-    assert [mark.get_markerfacecolor() != "none" for mark in marks] == [True, False, False]
-    assert [mark.get_ydata()[0] for mark in marks] == [0.4, 0.6, 0.1]
+def with_noise(rows, rule):
+    """A seed of that rule ends 0.02 lower."""
+    is_one = (rows["rule"] == rule) & (rows["seed"] == 1)
+    return rows.assign(test_accuracy=rows["test_accuracy"] - 0.02 * is_one)
 
 
-def test_a_level_without_a_distance_has_its_bar_all_the_same():
-    ax = drawn(0.5, [math.nan, 0.6], [4.0, 4.0])
-    assert len([line for line in ax.lines if line.get_linewidth() == 5]) == 2
+class TestVerdict:
+    def test_a_rule_below_a_constant_that_costs_the_same_is_told_so(self, rows):
+        """It trains 2 epochs in each level, as k = 2 does, which ends at 0.955 and 0.956."""
+        assert verdict(rows, "mask stability", 0.05) == (
+            "A fixed number of epochs of the same cost: 0.9555; "
+            "looking bought −1.00 ± 0.00 points, below the line."
+        )
+
+    def test_between_two_constants_the_line_is_that_of_the_evidence(self, rows):
+        """1 + 2 epochs lie between k = 1 and k = 2, as logarithms of one more."""
+        share = math.log(4 / 3) / math.log(5 / 3)
+        constant = 0.9505 + 0.005 * share
+        assert verdict(rows, "information flow") == (
+            f"A fixed number of epochs of the same cost: {constant:.4f}; "
+            f"looking bought +{100 * (0.9605 - constant):.2f} ± 0.00 points, above the line."
+        )
+
+    def test_full_retraining_is_the_last_constant(self, rows):
+        """4 + 3 epochs, more than any other constant takes."""
+        share = math.log(8 / 5) / math.log(9 / 5)
+        constant = 0.9555 + 0.015 * share
+        assert f"of the same cost: {constant:.4f};" in verdict(rows, "gradient flow")
+
+    def test_a_difference_within_its_interval_is_called_noise(self, rows):
+        """Gains of -1 and -3 points: their mean's interval is 12.706 points to either side."""
+        said = verdict(with_noise(rows, "mask 0.05"), "mask stability", 0.05)
+        assert "looking bought −2.00 ± 12.71 points, on the line, within noise." in said
+
+    def test_one_seed_is_no_verdict(self, rows):
+        said = verdict(rows[rows["seed"] == 0], "mask stability", 0.05)
+        assert said.endswith("bought −1.00 points, which one seed cannot tell from noise.")
+
+    def test_seeds_without_a_control_are_not_counted_in_silence(self, rows):
+        rows = rows[~((rows["kind"] == "constant") & (rows["seed"] == 1))]
+        assert verdict(rows, "mask stability", 0.05).endswith("noise (1 of 2 seeds).")
+
+    def test_without_constants_there_is_no_verdict(self, rows):
+        said = verdict(rows[rows["kind"] != "constant"], "mask stability", 0.05)
+        assert said.strip() == "No fixed number of epochs of the same cost is among these runs."
+
+    def test_the_table_says_the_same(self, table):
+        line = table.set_index("criterion").loc["mask stability"]
+        assert line["constant k"] == pytest.approx(0.9555)
+        assert line["bought"] == pytest.approx(-0.01)
+        assert line["± of bought"] == pytest.approx(0, abs=1e-12)
+
+
+def figures(rows, monkeypatch):
+    """(level chart, final networks) of every setting."""
+    seen = []
+    monkeypatch.setattr(thresholds, "as_svg", lambda figure, alt: seen.append(figure) or "")
+    threshold_explorer(rows)
+    return list(zip(seen[::2], seen[1::2], strict=True))
+
+
+def test_the_line_of_constants_reaches_full_retraining(rows, monkeypatch):
+    for _, networks in figures(rows, monkeypatch):
+        (line,) = [x for x in networks.axes[0].lines if x.get_linestyle() == "--"]
+        ends = [(x.item(), y.item()) for x, y in line.get_xydata()[[0, -1]]]
+        assert ends == [pytest.approx((8.0, 0.9505)), pytest.approx((14.0, 0.9705))]
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 100.0])
 def test_every_interval_and_every_tolerance_lies_within_its_axes(rows, epsilon, monkeypatch):
-    seen = []
-    monkeypatch.setattr(thresholds, "as_svg", lambda figure, alt: seen.append(figure) or "")
     is_gradient = rows["rule"] == "gradient 0.5, warmup"
-    threshold_explorer(rows.assign(epsilon=rows["epsilon"].mask(is_gradient, epsilon)))
-    for figure in seen:
-        above, below = figure.axes
+    rows = rows.assign(epsilon=rows["epsilon"].mask(is_gradient, epsilon))
+    for levels, networks in figures(rows, monkeypatch):
+        above, below = levels.axes[0], networks.axes[0]
         dashed = [line.get_ydata()[0] for line in above.lines if line.get_linestyle() == "--"]
         ends = [y for bars in below.collections for line in bars.get_segments() for _, y in line]
         for ax, values in ((above, dashed), (below, ends)):
             assert values
             assert ax.get_ylim()[0] < min(values)
             assert max(values) < ax.get_ylim()[1]
-        plt.close(figure)
 
 
-def test_axes_stay_where_they_are_while_the_knob_turns(rows):
+def test_axes_stay_where_they_are_while_the_knob_turns(explorer):
     """Of one criterion: the same tick marks at the same places."""
     first, second = (
         re.findall(r"<text [^>]*>[\d.]+</text>", text)
-        for text in pictures(threshold_explorer(rows).widget)
+        for text in pictures(explorer.widget)
         if 'aria-label="information flow: ' in text
     )
     assert first == second
@@ -191,10 +240,10 @@ def test_rows_without_a_grid_are_refused(rows, without):
         threshold_explorer(rows[~rows["kind"].isin(without)])
 
 
-def test_what_a_rule_is_called_does_not_matter(rows):
+def test_what_a_rule_is_called_does_not_matter(rows, explorer):
     """Its columns say what it is; an absolute tolerance is not one of these."""
     renamed = rows.assign(rule="rule " + rows["rule"].map(list(RULES).index).astype(str))
-    assert pictures(threshold_explorer(renamed).widget) == pictures(threshold_explorer(rows).widget)
+    assert pictures(threshold_explorer(renamed).widget) == pictures(explorer.widget)
     absolute = rows.assign(absolute=rows["rule"] == "gradient 0.5, warmup")
     text = "".join(pictures(threshold_explorer(absolute).widget))
     assert "gradient flow: ε" not in text
@@ -207,7 +256,7 @@ def test_rows_of_no_known_kind_are_refused(rows):
 
 def test_it_works_without_ipywidgets(rows, monkeypatch):
     monkeypatch.setattr(knobs, "ipywidgets", None)
-    assert threshold_explorer(rows).plain.count("<svg ") == 4
+    assert threshold_explorer(rows).plain.count("<svg ") == 8
 
 
 class TestRunNow:
@@ -310,11 +359,17 @@ class TestRunNow:
         assert re.search(r"<p>[^<]*mnist[^<]*</p>", result.value, re.I)
         assert not start.disabled
 
-    def test_in_a_page_without_a_kernel_every_control_is_off_and_says_why(self, monkeypatch):
-        monkeypatch.setenv("INFCOP_STATIC_PAGE", "1")
-        *controls, _, result = self.controls()
-        assert all(control.disabled for control in controls)
-        assert "Needs a kernel" in result.value
+    @pytest.mark.parametrize("address", ["https://colab.example/a.ipynb", "1"])
+    def test_a_page_without_a_kernel_says_what_it_would_do_and_leads_there(
+        self, monkeypatch, address
+    ):
+        monkeypatch.setenv("INFCOP_STATIC_PAGE", address)
+        said = live.run_now(self.CONFIG).data
+        assert "It prunes digits (mlp) with them, in 2 levels of at most 2 epochs" in said
+        assert (
+            ("<a " in said) == (f'href="{address}">Open in Colab</a>' in said) == (address != "1")
+        )
+        assert "<input" not in said
 
     def test_without_ipywidgets_it_says_so(self, monkeypatch):
         monkeypatch.setattr(live, "ipywidgets", None)
