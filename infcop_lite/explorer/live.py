@@ -54,11 +54,13 @@ def run_now(config: Config, make_run: Callable[[Config], Trainer] = Trainer.of) 
     cancel.disabled = True
 
     def work(chosen: Config) -> None:
+        text = "<p>The run was ended.</p>"
         try:
             text = _run(make_run(chosen), CRITERIA[criterion.value][0], bar, wanted)
-        except (ValueError, OSError, FloatingPointError) as error:
-            text = f"<p>{html.escape(str(error))}</p>"
-        result.value, start.disabled, cancel.disabled = text, False, True
+        except Exception as error:  # a reader's own network may raise anything
+            text = f"<p>{html.escape(str(error) or type(error).__name__)}</p>"
+        finally:
+            result.value, start.disabled, cancel.disabled = text, False, True
 
     def begin(_: Any) -> None:
         stop, reference, _column = CRITERIA[criterion.value]

@@ -359,6 +359,21 @@ class TestRunNow:
         assert re.search(r"<p>[^<]*mnist[^<]*</p>", result.value, re.I)
         assert not start.disabled
 
+    @pytest.mark.parametrize("error", [RuntimeError("CUDA <out> of memory"), KeyError()])
+    def test_it_survives_whatever_a_network_of_ones_own_raises(self, error, monkeypatch):
+        monkeypatch.delenv("INFCOP_STATIC_PAGE", raising=False)
+
+        def broken(_):
+            raise error
+
+        box = live.run_now(self.CONFIG, broken)
+        start, cancel = box.children[3].children
+        start.click()
+        self.finish()
+        assert (start.disabled, cancel.disabled) == (False, True)
+        wanted = "CUDA &lt;out&gt; of memory" if str(error) else "KeyError"
+        assert box.children[-1].value == f"<p>{wanted}</p>"
+
     @pytest.mark.parametrize("address", ["https://colab.example/a.ipynb", "1"])
     def test_a_page_without_a_kernel_says_what_it_would_do_and_leads_there(
         self, monkeypatch, address
