@@ -136,10 +136,13 @@ def test_the_tolerance_is_turned_by_keyboard_too(play_page):
 def test_the_address_restores_the_setting_and_equal_settings_give_equal_runs(play_page):
     page = play_page(QUICK)
     page.get_by_label("A level ends by").select_option("mask")
+    page.get_by_label("After pruning").select_option("go on from here")
+    page.get_by_label("Units in a hidden layer").select_option("12")
     page.get_by_label("Seed").fill("7")
     page.get_by_label("Seed").press("Tab")
     run, setting = finished(page), page.evaluate("location.hash")
-    assert run["settings"]["rule"] == "mask"
+    found = {name: run["settings"][name] for name in ("rule", "rewind", "units", "seed")}
+    assert found == {"rule": "mask", "rewind": 0, "units": 12, "seed": 7}
     again = play_page(setting)
     assert again.get_by_label("Seed").input_value() == "7"
     assert finished(again) == run
@@ -228,7 +231,7 @@ def test_nothing_is_too_wide_and_what_a_finger_meets_is_large_enough(play_page, 
     finished(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     touched = page.locator("#playground :is(input, select, button):visible").all()
-    assert len(touched) == 15
+    assert len(touched) == 17
     assert min(box.bounding_box()["height"] for box in touched) >= 44
 
 

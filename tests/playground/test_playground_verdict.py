@@ -1,5 +1,6 @@
-"""What the playground says about a rule: against scipy, and on cases that one can see through."""
+"""What the playground says about a rule, against scipy; and how its modules become one script."""
 
+import gzip
 import json
 
 import numpy as np
@@ -60,3 +61,10 @@ def test_modules_that_cannot_be_joined_are_refused_in_one_line(tmp_path, text, c
     (tmp_path / "c.mjs").write_text("const c = 1;\n")
     with pytest.raises(ValueError, match=complaint):
         playground_page.joined(tmp_path, "a")
+
+
+def test_the_page_is_light_as_a_server_sends_it():
+    """80 kB: more than half are the digits, and their deflated text does not pack any smaller."""
+    picture = (playground_page.SOURCES / "picture.svg").read_bytes()
+    sent = [gzip.compress(part) for part in (playground_page.script().encode(), picture)]
+    assert sum(map(len, sent)) <= 80_000

@@ -94,6 +94,7 @@ export function painter(canvas) {
   }
 
   return (shown) => {
+    if (String(last?.sizes) !== String(shown.sizes)) before = dying = null; // nothing dies of another size
     const gone = lost(shown.masks), calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (gone && last && !calm) {
       [dying, diedAt] = [{ weights: last.weights, masks: gone }, performance.now()];

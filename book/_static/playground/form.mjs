@@ -59,14 +59,14 @@ export function form(turned) {
     },
   );
   const others = KNOBS.map((record) => {
-    const { name, label, choices, unit, isNumber, min, max, step } = record;
+    const { name, label, choices, texts, unit, isNumber, min, max, step } = record;
     const shown = (value) => (unit === "%" ? `${Math.round(100 * value)} %` : `${value}${unit ? ` ${unit}` : ""}`);
     const input = choices
-      ? choice(choices.map((value) => [value, shown(value)]))
+      ? choice(choices.map((value, i) => [value, texts?.[i] ?? shown(value)]))
       : html("input", { type: isNumber ? "number" : "range", min, max, step });
     const said = (settings) => {
-      if (!choices) return isNumber ? "" : shown(settings[name]);
-      return `${levelsTo(settings.density, settings.fraction)} levels`;
+      if (name === "density") return `${levelsTo(settings.density, settings.fraction)} levels`;
+      return choices || isNumber ? "" : shown(settings[name]);
     };
     const read = () => ({ [name]: Number(input.value) });
     return add(input, label, said, read, (settings) => (input.value = settings[name]));

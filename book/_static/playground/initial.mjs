@@ -1,17 +1,18 @@
 // The network before any training: its seed decides it.
 import { generator } from "./random.mjs";
 
-const SIZES = [64, 24, 24, 10]; // pixels, two hidden layers, classes
+const [PIXELS, CLASSES] = [64, 10];
 
-/** Return a network with the initial weights that torch.nn.Linear has, in the same ranges. */
-export function initial(seed, sizes = SIZES) {
+/** Return a network of two hidden layers, its weights in the ranges that torch.nn.Linear has. */
+export function initial({ seed, units }) {
+  const sizes = [PIXELS, units, units, CLASSES];
   const random = generator(seed, 0);
   const draw = (count, limit) => Float64Array.from({ length: count }, () => limit * (2 * random() - 1));
   const weights = [], biases = [];
-  sizes.slice(1).forEach((units, l) => {
+  sizes.slice(1).forEach((outputs, l) => {
     const limit = 1 / Math.sqrt(sizes[l]);
-    weights.push(draw(units * sizes[l], limit));
-    biases.push(draw(units, limit));
+    weights.push(draw(outputs * sizes[l], limit));
+    biases.push(draw(outputs, limit));
   });
   return { sizes, weights, biases };
 }

@@ -52,7 +52,7 @@ export function mount(root, program) {
   }
 
   function untrained() {
-    const network = initial(settings.seed);
+    const network = initial(settings);
     return { ...network, masks: network.weights.map((w) => new Uint8Array(w.length).fill(1)) };
   }
 

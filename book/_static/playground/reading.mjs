@@ -46,7 +46,11 @@ function pad(canvas, changed) {
     const size = canvas.getBoundingClientRect().width * (devicePixelRatio || 1);
     [canvas.width, canvas.height] = [size, size];
     const context = canvas.getContext("2d");
-    context.strokeStyle = getComputedStyle(canvas).color;
+    context.strokeStyle = context.fillStyle = getComputedStyle(canvas).color;
+    if (!strokes.length) {
+      [context.font, context.textAlign] = [`${size / 14}px sans-serif`, "center"];
+      context.fillText("draw here", size / 2, size / 2);
+    }
     [context.lineWidth, context.lineCap, context.lineJoin] = [size / 11, "round", "round"];
     for (const points of strokes) {
       context.beginPath();

@@ -8,8 +8,8 @@ const SHARES = [0, 1 / 30, 0.1, 0.2, 0.3, 0.5, 0.7]; // of the budget; all of it
 const RANGES = { information: [0.02, 2], gradient: [0.1, 2], mask: [0.005, 0.5] };
 
 /** Return what runs must share to lie on one picture. */
-export const familyOf = ({ fraction, density, epochs, warmupEpochs }) =>
-  JSON.stringify([fraction, density, epochs, warmupEpochs]);
+export const familyOf = ({ fraction, density, epochs, warmupEpochs, rewind, units }) =>
+  JSON.stringify([fraction, density, epochs, warmupEpochs, rewind, units]);
 
 /** Return evenly spaced tolerances, on a logarithmic scale; one NaN for a rule that has none. */
 export function tolerances(rule, count = TOLERANCES) {

@@ -6,7 +6,7 @@ import { generator, shuffledBatches } from "./random.mjs";
 
 /** What no knob changes. */
 const FIXED = {
-  patience: 2, checkSteps: 7, rewind: true, batchSize: 64, lr: 0.05, momentum: 0.9, weightDecay: 5e-4,
+  patience: 2, checkSteps: 7, batchSize: 64, lr: 0.05, momentum: 0.9, weightDecay: 5e-4,
 };
 
 /** Begin a run: a generator of its checks. Watched flows are measured besides what the rule reads. */
@@ -17,7 +17,7 @@ export function begin(knobs, data, watched = []) {
     const random = generator(knobs.seed, purpose === "level" ? 1 : 2, level);
     return shuffledBatches(size, FIXED.batchSize, random);
   };
-  return run(initial(knobs.seed), data, order, settings, watched);
+  return run(initial(knobs), data, order, settings, watched);
 }
 
 /** Return what a finished run came to: where its levels ended, epochs, accuracy, density. */

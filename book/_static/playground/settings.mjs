@@ -6,6 +6,8 @@ export const KNOBS = [
   { name: "density", label: "Down to", choices: [0.2, 0.1, 0.05], value: 0.2, unit: "%" },
   { name: "epochs", label: "Budget of a level", min: 1, max: 20, step: 1, value: 10, unit: "epochs" },
   { name: "warmupEpochs", label: "Warm-up", min: 1, max: 5, step: 1, value: 2, unit: "epochs" },
+  { name: "rewind", label: "After pruning", choices: [1, 0], texts: ["back to the warm-up", "go on from here"], value: 1 },
+  { name: "units", label: "Units in a hidden layer", choices: [12, 24, 48], value: 24 },
   { name: "seed", label: "Seed", min: 0, max: 999, step: 1, value: 0, isNumber: true },
 ];
 
