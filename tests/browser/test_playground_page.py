@@ -1,13 +1,16 @@
 """The playground in a page of its own, from a folder and from a server, with no network."""
 
+import json
 import re
 import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import playground_page
 import pytest
+from playground.test_playground_engine import assert_same, given
 
 from .conftest import SIZES, Opener
 
@@ -23,6 +26,7 @@ QUICK = "#play&epochs=1&fraction=0.5&warmupEpochs=1"
 def written(folder):
     """Write a page in each theme, with the script that the book's extension writes."""
     shutil.copytree(playground_page.SOURCES.parent, folder / "_static")
+    shutil.copy(Path(__file__).parents[1] / "playground" / "replayed.mjs", folder)
     (folder / playground_page.SCRIPT).write_text(playground_page.script(), "utf-8")
     (folder / "book").mkdir()
     root = playground_page.ROOT.format(up="../", script=playground_page.SCRIPT)
@@ -63,6 +67,16 @@ def play_page(browser, folder, loopback):
     yield show
     opener.close()
     assert not opener.troubles
+
+
+@pytest.mark.parametrize("rule", ["information", "mask"])
+def test_the_engine_comes_to_the_numbers_of_the_library_in_a_page_as_well(play_page, rule):
+    replay = """async (given) => {
+      const [{ run }, { replayed }] = await Promise.all(
+        ["/_static/playground/loop.mjs", "/replayed.mjs"].map((path) => import(path)));
+      return replayed(run, given);
+    }"""
+    assert_same(rule, json.loads(play_page(over="http").evaluate(replay, given(rule))))
 
 
 def data(page):

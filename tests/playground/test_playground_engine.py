@@ -105,11 +105,14 @@ def number(value):
     return math.nan if value is None else value
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_whole_run_has_the_flows_masks_decisions_and_stops_of_the_library(rule):
-    config = CONFIGS[rule]
-    checks, written = in_the_library(rule)
-    found = json.loads(node("replay.mjs", ENGINE, **written, settings=settings(config)))
+def given(rule):
+    """What the engine needs to repeat the library's run."""
+    return {**in_the_library(rule)[1], "settings": settings(CONFIGS[rule])}
+
+
+def assert_same(rule, found):
+    """The engine's checks are those of the library."""
+    config, (checks, _) = CONFIGS[rule], in_the_library(rule)
     assert len(found) == len(checks)
     close = {"rel": 1e-9, "abs": 1e-9, "nan_ok": True}
     for (row, flows, masks, weights), check in zip(checks, found, strict=True):
@@ -128,6 +131,11 @@ def test_a_whole_run_has_the_flows_masks_decisions_and_stops_of_the_library(rule
             assert check["unit"] == pytest.approx(row.reference_norm, **close)
         if row.stopped:
             assert check["testAccuracy"] == row.test_accuracy
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_whole_run_has_the_flows_masks_decisions_and_stops_of_the_library(rule):
+    assert_same(rule, json.loads(node("replay.mjs", ENGINE, **given(rule))))
 
 
 def test_the_rules_of_these_runs_do_not_all_stop_at_the_same_checks():
