@@ -40,3 +40,8 @@ def test_sizes_and_levels_are_those_that_the_knobs_say():
     assert len(runs()["density"]["stops"]) == 6
     assert runs()["density"]["density"] <= 0.05
     assert runs()["rewind"]["stops"] == runs()["first"]["stops"]
+
+
+def test_the_dense_network_that_reads_drawings_is_trained_for_a_whole_level():
+    """Whatever the rule: a rule that stops early would leave a beginner to compare with."""
+    assert all(run["isWhole"] for run in runs().values())
