@@ -16,7 +16,7 @@ const NETWORK = "The network: 64 pixels at the left, two hidden layers, ten clas
 function judged({ dots, lines, swept, sweeping }, { epochs }, busy) {
   const dot = dots.at(-1), line = lines.get(dot?.seed) ?? [];
   const judged = sweeping && !busy ? verdict(gains(swept, lines), swept.size) : "";
-  if (judged) return `${RULES[sweeping].title}: ${judged}`;
+  if (judged) return `A level ends by: ${RULES[sweeping].title}. ${judged}`;
   if (!dot) return "Each finished run drops a dot here.";
   if (line.length <= constants(epochs).length) return "The line of fixed numbers of epochs is on its way.";
   return single(dot, line, TEST_IMAGES);
