@@ -27,7 +27,7 @@ def markup():
     chapter = build.ROOT / "notebooks" / "11-fair-comparisons.ipynb"
     cells = nbformat.read(chapter, as_version=4).cells
     (cell,) = [c for c in cells if 'id="challenge"' in c.source]
-    return cell.source
+    return cell.source[cell.source.index("<div") :]
 
 
 @pytest.fixture(scope="module")
