@@ -21,7 +21,7 @@ WATCH = """
 addEventListener("DOMContentLoaded", () => {
   const started = performance.now();
   const look = () => {
-    const widget = document.querySelector(".jupyter-widgets");
+    const widget = document.querySelector(".recorded .knobs");
     if (widget?.getBoundingClientRect().height) window.waited = performance.now() - started;
     else requestAnimationFrame(look);
   };

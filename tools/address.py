@@ -27,6 +27,12 @@ def written(root: Path = ROOT) -> str:
     return _slug(project["urls"]["Repository"])
 
 
+def in_colab(notebook: str, root: Path = ROOT) -> str:
+    """Where a notebook of the book, by its file name, opens in Colab."""
+    slug, branch = configured(root)
+    return f"https://colab.research.google.com/github/{slug}/blob/{branch}/notebooks/{notebook}"
+
+
 def _slug(url: str) -> str:
     return "/".join(url.rstrip("/").removesuffix(".git").split("/")[-2:])
 

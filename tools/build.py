@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import address
 import ground
 import keys
 import nbformat
@@ -126,7 +127,8 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
         os.environ["PYTHONPATH"] = str(ROOT)
         for name in ("MPLBACKEND", "INFCOP_RESULTS_DIR"):
             os.environ.pop(name, None)
-        os.environ["INFCOP_STATIC_PAGE"] = "1"  # what needs a kernel says so
+        # what needs a kernel says so, and leads there
+        os.environ["INFCOP_STATIC_PAGE"] = address.in_colab(notebook.name)
         options = {"kernel_name": "book", "cwd": scratch, "progress_bar": False}
         limits = {"execution_timeout": timeout, "iopub_timeout": 60, "start_timeout": 120}
         try:

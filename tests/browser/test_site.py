@@ -191,7 +191,7 @@ def test_the_zipped_book_is_whole_and_opens_where_it_is_unpacked(open_page, site
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(unpacked.parent)
     page = open_page(f"{unpacked.as_uri()}/notebooks/09-mnist.html")
-    page.wait_for_selector(".widget-subarea svg[role=img]")
+    assert page.locator(".recorded .knobs").count() == 1
     assert page.locator("mjx-container svg").count() > 0
     own = f"asked for {unpacked.as_uri()}"
     open_page.troubles[:] = [text for text in open_page.troubles if own not in text]

@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 from test_exercises import CHAPTERS, RUNS_NOW, pictures_with_knobs, sections_with_knobs
 
-from .conftest import Opener
+from .conftest import SIZES, Opener
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -20,51 +20,40 @@ def counted(names):
 WITH_KNOBS = counted(pictures_with_knobs())
 NEED_A_KERNEL = counted(RUNS_NOW)
 NUM_WIDGETS = counted(pictures_with_knobs() | RUNS_NOW)
-STATE = 'script[type="application/vnd.jupyter.widget-state+json"]'
-VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]'
-WIDGET = ".widget-subarea"
-SLIDERS, BUTTONS = ".noUi-handle", "button.widget-toggle-button"
+WIDGET, FORM = ".recorded", ".drawn:has(a.button)"
+SLIDERS, BUTTONS = "input[type=range]", "input[type=radio]"
 each_chapter = pytest.mark.parametrize("chapter", [path.stem for path in build.notebooks()])
-each_with_widgets = pytest.mark.parametrize("chapter", NUM_WIDGETS)
+each_with_knobs = pytest.mark.parametrize("chapter", WITH_KNOBS)
 
 
 def widgets_of(page, chapter):
-    """The widgets of a page, once all of them are there."""
-    page.wait_for_function(
-        "([name, count]) => document.querySelectorAll(name).length >= count",
-        arg=[f"{WIDGET} > .jupyter-widgets", NUM_WIDGETS[chapter]],
-    )
-    return page.locator(WIDGET).all()
+    """The explorers of a page, with their knobs."""
+    widgets = page.locator(f"{WIDGET}:has(.knobs)").all()
+    assert len(widgets) == WITH_KNOBS[chapter]
+    return widgets
 
 
 def picture(widget):
-    """What a widget shows now, but for its controls."""
-    return "".join(box.inner_html() for box in widget.locator(".widget-html-content:visible").all())
-
-
-def controls(widget, kind):
-    return [control for control in widget.locator(kind).all() if control.is_visible()]
+    """What an explorer shows now, but for its knobs."""
+    return "".join(widget.locator(part).inner_html() for part in ("[role=status]", ".shown"))
 
 
 def turn_slider_by_key(widget, slider):
-    now, last = (slider.get_attribute(f"aria-value{what}") for what in ("now", "max"))
-    slider.focus()
-    slider.press("ArrowLeft" if float(now) == float(last) else "ArrowRight")
+    is_last = slider.input_value() == slider.get_attribute("max")
+    slider.press("ArrowLeft" if is_last else "ArrowRight")
 
 
 def turn_slider_by_mouse(widget, slider):
-    """Click on the end of its track that is farther away."""
+    """Click on the end of its track that is farther away, near the edge of what a finger meets."""
     slider.scroll_into_view_if_needed()
-    track = slider.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]").bounding_box()
-    handle = slider.bounding_box()
-    is_right = handle["x"] + handle["width"] / 2 > track["x"] + track["width"] / 2
-    x = track["x"] + (2 if is_right else track["width"] - 2)
-    widget.page.mouse.click(x, track["y"] + track["height"] / 2)
+    box = slider.bounding_box()
+    is_right = int(slider.input_value()) > int(slider.get_attribute("max")) / 2
+    x = box["x"] + (2 if is_right else box["width"] - 2)
+    widget.page.mouse.click(x, box["y"] + 4)
 
 
 def press_button_by_key(widget, button):
-    button.focus()
-    button.press("Enter")
+    button.press("Space")
 
 
 def click_button(widget, button):
@@ -72,15 +61,18 @@ def click_button(widget, button):
 
 
 @each_chapter
-def test_the_state_of_its_widgets_is_in_each_page_that_has_some(site, chapter):
+def test_each_page_has_its_explorers_with_names_of_their_own_and_no_other_widgets(site, chapter):
     executed = nbformat.read(build.EXECUTED / f"{chapter}.ipynb", as_version=4)
     page = BeautifulSoup((site / "notebooks" / f"{chapter}.html").read_text("utf-8"), "html.parser")
-    assert ("widgets" in executed.metadata) == (chapter in NUM_WIDGETS)
-    assert len(page.select(STATE)) == (chapter in NUM_WIDGETS)
-    assert len(page.select(VIEW)) == NUM_WIDGETS.get(chapter, 0)
+    assert "widgets" not in executed.metadata
+    names = [widget["id"] for widget in page.select(WIDGET)]
+    assert len(set(names)) == len(names) == WITH_KNOBS.get(chapter, 0)
+    assert len(page.select(FORM)) == NEED_A_KERNEL.get(chapter, 0)
+    has_script = any("/recorded.js" in script.get("src", "") for script in page.select("script"))
+    assert has_script == bool(names)
 
 
-@each_with_widgets
+@each_with_knobs
 @pytest.mark.parametrize(
     ("over", "slide", "press"),
     [
@@ -89,26 +81,34 @@ def test_the_state_of_its_widgets_is_in_each_page_that_has_some(site, chapter):
     ],
     ids=["keyboard", "mouse"],
 )
-def test_each_widget_is_drawn_once_and_each_control_changes_its_picture_and_no_other(
+def test_each_control_changes_its_picture_and_no_other_and_reset_brings_it_back(
     open_page, chapter, over, slide, press
 ):
     page = open_page(f"notebooks/{chapter}", over=over)
     page.wait_for_load_state("networkidle")
     widgets = widgets_of(page, chapter)
-    drawn = [widget.locator(":scope > .jupyter-widgets").count() for widget in widgets]
-    assert drawn == [1] * NUM_WIDGETS[chapter]
     for widget in widgets:
         others = [other for other in widgets if other is not widget]
-        before_elsewhere = [picture(other) for other in others]
-        for slider in controls(widget, SLIDERS):
-            before = picture(widget)
-            slide(widget, slider)
-            assert picture(widget) != before
-        for button in controls(widget, BUTTONS):
-            before, was_on = picture(widget), "mod-active" in button.get_attribute("class")
-            press(widget, button)
-            assert (picture(widget) != before) is not was_on
-        assert [picture(other) for other in others] == before_elsewhere
+        at_first, elsewhere = picture(widget), [picture(other) for other in others]
+        for kind, turn in ((SLIDERS, slide), (BUTTONS, press)):
+            for control in widget.locator(kind).all():
+                before, was_on = picture(widget), control.is_checked() if turn is press else False
+                turn(widget, control)
+                assert (picture(widget) != before) is not was_on
+        assert page.evaluate("location.hash").startswith(f"#{widget.get_attribute('id')}?")
+        assert [picture(other) for other in others] == elsewhere
+        press(widget, widget.get_by_role("button", name="Reset"))
+        assert picture(widget) == at_first
+        assert page.evaluate("location.hash") == ""
+
+
+@each_with_knobs
+def test_the_address_brings_a_setting_back(open_page, chapter):
+    page = open_page(f"notebooks/{chapter}")
+    widget = widgets_of(page, chapter)[-1]
+    turn_slider_by_key(widget, widget.locator(SLIDERS).last)
+    again = open_page(page.url)
+    assert picture(widgets_of(again, chapter)[-1]) == picture(widget)
 
 
 @pytest.fixture(scope="module", params=WITH_KNOBS)
@@ -122,45 +122,45 @@ def page(request, browser, bases):
 
 
 class TestLook:
-    def test_every_knob_has_a_name(self, page):
-        sliders = controls(page, SLIDERS)
+    def test_every_knob_has_a_name_and_is_large_enough_for_a_finger(self, page):
+        for name in (SLIDERS, f"{WIDGET} label:has(> input)", f"{WIDGET} button"):
+            for control in page.locator(name).all():
+                assert control.bounding_box()["height"] >= 44
+        sliders = page.locator(f"{WIDGET} {SLIDERS}").all()
         assert sliders
         for slider in sliders:
-            assert slider.get_attribute("aria-label")
+            assert slider.evaluate("input => input.labels[0].textContent")
             assert slider.get_attribute("aria-valuetext")
 
     def test_every_picture_says_what_it_shows_and_is_as_wide_as_a_phone_allows(self, page):
-        for image in page.locator(f"{WIDGET} svg[role=img]:visible").all():
+        for image in page.locator(f"{WIDGET} svg[role=img]").all():
             assert len(image.get_attribute("aria-label")) > 20
             box = image.bounding_box()
             assert box["x"] >= 0
             assert 250 < box["width"] <= 375 - box["x"]
 
     def test_the_words_in_a_picture_are_large_enough_to_read(self, page):
-        sizes = page.locator(f"{WIDGET} svg[role=img]:visible text").evaluate_all(
+        sizes = page.locator(f"{WIDGET} svg[role=img] text").evaluate_all(
             "all => all.map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"
         )
         upright = [size for size in sizes if size > 1]  # those along an axis are turned
         assert len(upright) >= len(sizes) / 2
         assert min(upright, default=10) >= 10  # pixels
 
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_nothing_of_a_widget_is_cut_off(self, page, scheme):
-        page.emulate_media(color_scheme=scheme)
-        page.wait_for_function(
-            "theme => document.documentElement.dataset.theme === theme", arg=scheme
-        )
+    @pytest.mark.parametrize("size", SIZES)
+    def test_nothing_of_a_widget_is_cut_off(self, page, size):
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
         for widget in page.locator(WIDGET).all():
             box = widget.bounding_box()
-            for part in widget.locator("button, input, select, .widget-slider, svg").all():
-                if part.is_visible():
-                    inner = part.bounding_box()
-                    assert inner["x"] >= box["x"]
-                    assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+            for part in widget.locator("button, input, svg").all():
+                inner = part.bounding_box()
+                assert inner["x"] >= box["x"]
+                assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+        page.set_viewport_size(dict(zip(("width", "height"), SIZES["phone"], strict=True)))
 
     def test_the_same_stands_below_each_picture_as_a_table(self, page):
-        """What needs a kernel has no picture here, and nothing to be told in a table."""
-        cells = page.locator(f"div.cell_output:has({WIDGET} svg[role=img])").all()
+        cells = page.locator(f"div.cell_output:has({WIDGET})").all()
         assert cells
         for cell in cells:
             details = cell.locator("details:has(> summary):has(table)")
@@ -171,9 +171,9 @@ class TestLook:
 
 
 @pytest.mark.parametrize("chapter", NEED_A_KERNEL)
-def test_what_needs_a_kernel_says_so_and_is_off(open_page, chapter):
-    page = open_page(f"notebooks/{chapter}")
-    own = widgets_of(page, chapter)[-1]
-    assert "Needs a kernel" in own.inner_text()
-    for control in own.locator("button, select, input").all():
-        assert control.is_disabled()
+def test_what_needs_a_kernel_says_what_it_would_do_and_leads_to_the_notebook(open_page, chapter):
+    form = open_page(f"notebooks/{chapter}").locator(FORM)
+    assert "Needs a kernel" in form.inner_text()
+    address = form.locator("a").get_attribute("href")
+    assert address.startswith("https://colab.research.google.com/github/")
+    assert address.endswith(f"/notebooks/{chapter}.ipynb")
