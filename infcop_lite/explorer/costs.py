@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..explorer.knobs import Explorer, Knob, explore
+from ..explorer.knobs import WIDEST, Explorer, Knob, explore
 from ..theory.schedules import hitting_time, probe_cost, speed_up
 
 ROUNDS, BUDGETS, RATES = (5, 10, 20), (5, 10, 20), (0.5, 0.7, 0.9)
@@ -77,11 +77,18 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
 
 
 def _bar(trained: float, measuring: float, full: float, settings: str) -> str:
-    """Return a bar of what is spent, against a mark at what full retraining costs."""
+    """Return a bar of what is spent on an axis of epochs, with a mark at full retraining."""
     a, b = 200 * trained / full, 200 * (trained + measuring) / full
     alt = f"{settings}: {trained} epochs of training, {measuring:.1f} of measuring, mark at {full}"
     return (
-        f'<svg role="img" aria-label="{alt}" viewBox="0 0 280 14" fill="currentColor">'
+        f'<svg role="img" aria-label="{alt}" viewBox="0 0 280 26" fill="currentColor" '
+        f'style="width: 100%; max-width: {WIDEST}">'
         f'<path d="M0 3H{a:.1f}v8H0z"/><path opacity=".4" d="M{a:.1f} 3H{b:.1f}v8H{a:.1f}z"/>'
-        '<path d="M200 0h1v14h-1z"/></svg>'
+        '<path d="M200 0h1v14h-1z"/><path opacity=".4" d="M0 14h280v.5H0z"/>'
+        f"{_tick(0, '0', 'start')}{_tick(100, f'{full / 2:g}')}"
+        f"{_tick(200, f'{full:g} epochs, full')}</svg>"
     )
+
+
+def _tick(x: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x}" y="24" style="font-size: 9px; text-anchor: {anchor}">{text}</text>'

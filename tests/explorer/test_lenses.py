@@ -420,3 +420,9 @@ class TestSpeedUpCalculator:
         )
         useful = low["floor / ε"] < 1
         assert (low["first below ε"][useful] < high["first below ε"][useful]).all()
+
+    def test_the_bar_stands_on_an_axis_that_names_full_retraining(self, lens):
+        for (rounds, budget, *_), picture in lens["speed_up_calculator"].pictures.items():
+            words = re.findall("<text [^>]*>(.*?)</text>", picture)
+            full = rounds * budget
+            assert words == ["0", f"{full / 2:g}", f"{full} epochs, full"]
