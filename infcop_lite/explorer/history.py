@@ -64,7 +64,7 @@ class Level:
 
     @property
     def difference(self) -> list[float]:
-        """The flow less its reference, which is what a rule reads, in units of the reference's norm.
+        """What a rule reads, the flow less its reference, in units of the reference's norm.
 
         >>> Level([], {}, "information", [0.3, 0.8], [0.3, 0.4], 1.0, "stops", True).difference
         [0.0, 0.8]
