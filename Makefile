@@ -12,7 +12,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
 test quick check soak: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book ground slides assignments zip test check quick mutants soak results gather verify bench address colab-check dist clean lint
+.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ zip: book  ## the book as one file to read anywhere, without a network: book/_bu
 
 assignments: .venv/.installed  ## to hand out, to look up, to grade with otter or pytest: book/_build/assignments/
 	$(BIN)/python tools/assignments.py
+
+grade: .venv/.installed  ## grade a folder of submissions into FROM/grades.csv (FROM=folder; WITH=pytest|otter|both)
+	$(BIN)/python tools/grade.py "$(FROM)" --with $(or $(WITH),pytest)
 
 ground: .venv/.installed  ## see that a build can end well here: environment, library, data, disk, a kernel that starts
 	$(BIN)/python tools/ground.py

@@ -6,7 +6,7 @@
 A master is in the format of otter-grader, whose `otter assign` takes the solutions out. What it
 makes of NN-name.ipynb lies in book/_build/assignments/NN-name:
 
-    student/NN-name.ipynb     neither solutions nor hidden tests; needs no grader to run
+    student/NN-name.ipynb     neither solutions nor hidden tests; runs to its end, unfinished too
     solution/NN-name.ipynb    executed, with every test
     pytest/                   the tests; `python -m pytest pytest --notebook FILE.ipynb` grades
     otter/autograder.zip      the same tests; `otter run -a autograder.zip FILE.ipynb` grades
@@ -14,12 +14,14 @@ makes of NN-name.ipynb lies in book/_build/assignments/NN-name:
 
 import argparse
 import ast
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import address
@@ -27,109 +29,23 @@ import nbclient
 import nbformat
 import otter.assign
 import yaml
+from masters import MASTERS, ROOT, MasterError, Question, one_line, read
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
-MASTERS = ROOT / "course" / "assignments"
+TOOLS = Path(__file__).parent
+#: The first becomes the conftest of the tests, the others lie beside it.
+GRADING = [
+    TOOLS / f"{name}.py"
+    for name in ("grade_with_pytest", "submission", "line", "pupil", "wire", "verdict")
+]
+NAME = '''\
+# Your name, and your number if your course has one.
+student_name = ""
+student_id = ""'''
+SO_FAR = """\
+got, given = (sum(points[i] for points in earned.values()) for i in (0, 1))
+print(f"{got:g} of the {given:g} points that these tests give; hidden tests give the others")"""
 BUILT = ROOT / "book" / "_build" / "assignments"
-POINTS = 10  # of every assignment
-
-
-class MasterError(Exception):
-    """A master that makes no assignment; its text says where and why, in one line."""
-
-
-@dataclass(frozen=True)
-class Test:
-    """One test cell: a function, and its call."""
-
-    source: str
-    name: str
-    function: str
-    hidden: bool
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question, named after the function that it asks for; its tests share its points."""
-
-    name: str
-    points: float
-    tests: list[Test]
-
-
-def read(master: Path) -> list[Question]:
-    """Return the questions of a master.
-
-    Raises:
-        MasterError: it is no notebook, a question is incomplete, or the points do not add up.
-    """
-    try:
-        cells = _cells(master)
-        questions = [_question(part) for part in _between(cells, "QUESTION")]
-    except (OSError, SyntaxError, ValueError, yaml.YAMLError, nbformat.ValidationError) as error:
-        raise MasterError(f"{master.name}: {_one_line(error)}") from None
-    names = [test.name for question in questions for test in question.tests]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise MasterError(f"{master.name}: two tests are called {min(twice)}")
-    if (total := sum(question.points for question in questions)) != POINTS:
-        raise MasterError(f"{master.name}: {total:g} points in all, not {POINTS}")
-    return questions
-
-
-def _cells(master: Path) -> list[NotebookNode]:
-    try:
-        cells: list[NotebookNode] = nbformat.read(master, as_version=4).cells
-    except AttributeError:  # JSON, but not even a dict
-        raise ValueError("it is no notebook") from None
-    if not (cells and cells[0].source.startswith("# ASSIGNMENT CONFIG")):
-        raise ValueError("the first cell must be '# ASSIGNMENT CONFIG', with the config file")
-    for cell in cells:
-        if cell.cell_type == "code":
-            ast.parse(cell.source)
-    return cells
-
-
-def _between(cells: list[NotebookNode], word: str) -> list[list[NotebookNode]]:
-    """Return the cells from each BEGIN to its END; the first of them is the BEGIN."""
-    parts: list[list[NotebookNode]] = []
-    inside = False
-    for cell in cells:
-        marker = cell.source.partition("\n")[0] if cell.cell_type == "raw" else ""
-        if marker in (f"# BEGIN {word}", f"# END {word}"):
-            if inside == marker.startswith("# BEGIN"):
-                raise ValueError(f"{marker!r} where the last one is still open, or none is")
-            inside = not inside
-            parts += [[]] if inside else []
-        if inside:
-            parts[-1].append(cell)
-    if inside:
-        raise ValueError(f"'# BEGIN {word}' without its END")
-    return parts
-
-
-def _question(cells: list[NotebookNode]) -> Question:
-    head = yaml.safe_load(cells[0].source)
-    if not (isinstance(head, dict) and head.get("name")):
-        raise ValueError("a question needs a name and points")
-    points = head.get("points")
-    if not (isinstance(points, int | float) and points > 0):
-        raise ValueError(f"{head['name']} needs points, a number > 0, not {points!r}")
-    parts = _between(cells, "TESTS")
-    tests = [_test(cell.source) for part in parts for cell in part if cell.cell_type == "code"]
-    if {test.hidden for test in tests} != {True, False}:
-        raise ValueError(f"{head['name']} needs a visible test and a hidden one")
-    return Question(head["name"], points, tests)
-
-
-def _test(source: str) -> Test:
-    body = ast.parse(source).body
-    if [type(part) for part in body] != [ast.FunctionDef, ast.Expr]:
-        raise ValueError(f"a test cell holds one function and its call, not {source[:40]!r}")
-    function = body[0]
-    assert isinstance(function, ast.FunctionDef)
-    text = ast.get_source_segment(source, function) or ""
-    return Test(source, function.name, text, source.startswith("# HIDDEN"))
 
 
 def make(master: Path, into: Path) -> Path:
@@ -145,18 +61,18 @@ def make(master: Path, into: Path) -> Path:
             part.mkdir()
         _assign(master, Path(scratch))
         (archive,) = Path(scratch, "made", "autograder").glob("*.zip")
-        shutil.copy(archive, parts["otter"] / "autograder.zip")
+        _evened(archive, parts["otter"] / "autograder.zip")
         for version, made in (("student", "student"), ("solution", "autograder")):
             notebook = nbformat.read(Path(scratch, "made", made, master.name), as_version=4)
-            tests = {
-                question.name: [t for t in question.tests if version == "solution" or not t.hidden]
-                for question in questions
-            }
-            notebook = _standalone(notebook, master.stem, tests)
-            if version == "student" and (told := _told(notebook, questions)):
-                raise MasterError(f"{master.name}: students would see the solution of {told}")
+            notebook = _standalone(notebook, master.stem, questions, version == "solution")
+            if version == "student" and (seen := _told(notebook, questions)):
+                raise MasterError(f"{master.name}: students would see the solution of {seen}")
             nbformat.write(notebook, parts[version] / master.name)
-        shutil.copy(MASTERS / "grade_with_pytest.py", parts["pytest"] / "conftest.py")
+        shutil.copy(GRADING[0], parts["pytest"] / "conftest.py")
+        for module in GRADING[1:]:
+            shutil.copy(module, parts["pytest"])
+        told = json.dumps([asdict(question) for question in questions], indent=1)
+        (parts["pytest"] / "questions.json").write_text(told, "utf-8")
         (parts["pytest"] / "pytest.ini").write_text("[pytest]\naddopts = --tb=line -q\n")
         for kind, hidden in (("visible", False), ("hidden", True)):
             text = _pytest_file(master.stem, questions, hidden)
@@ -170,34 +86,70 @@ def make(master: Path, into: Path) -> Path:
 def _assign(master: Path, scratch: Path) -> None:
     """Run `otter assign` on a copy, with the settings that all masters share."""
     settings = yaml.safe_load((MASTERS / "config.yml").read_text("utf-8"))
+    del settings["handed_out"]
     settings["requirements"] = [f"infcop-lite @ git+https://github.com/{address.configured()[0]}"]
     (scratch / "config.yml").write_text(yaml.safe_dump(settings), "utf-8")
     shutil.copy(master, scratch)
     try:
         otter.assign.main(str(scratch / master.name), str(scratch / "made"), no_pdfs=True)
     except Exception as error:  # otter raises what it likes, AssertionError too
-        raise MasterError(f"{master.name}: {_one_line(error)}") from None
+        raise MasterError(f"{master.name}: {one_line(error)}") from None
+
+
+def _evened(archive: Path, into: Path) -> None:
+    """Copy otter's archive; its tests then take a tensor that holds a number for that number."""
+    even = """
+{verdict}
+
+for case in [case for case in globals().values() if isinstance(case, test_case)]:
+    case.test_func = even(case.test_func)
+del case
+"""
+    with zipfile.ZipFile(archive) as made, zipfile.ZipFile(into, "w") as new:
+        for name in made.namelist():
+            text = made.read(name)
+            if re.fullmatch(r"tests/\w+\.py", name):
+                text += even.format(verdict=_given()).encode()
+            new.writestr(name, text)
+
+
+def _given() -> str:
+    """The cell that says what tests say."""
+    return (TOOLS / "verdict.py").read_text("utf-8").partition("\n")[2].strip()
 
 
 def _standalone(
-    notebook: NotebookNode, assignment: str, tests: dict[str, list[Test]]
+    notebook: NotebookNode, assignment: str, questions: list[Question], hidden: bool
 ) -> NotebookNode:
-    """Put the tests where otter calls its grader, and let links lead to the public book."""
-    owner, name = address.configured()[0].split("/")
+    """Put checks where otter calls its grader, and let links lead to the public book."""
+    code = nbformat.v4.new_code_cell
+    slug, _ = address.configured()
+    owner, name = slug.split("/")
 
     def public(link: re.Match[str]) -> str:
-        page = (MASTERS / link[1]).resolve().relative_to(ROOT).with_suffix(".html")
-        return f"](https://{owner}.github.io/{name}/{page.as_posix()})"
+        page = (MASTERS / link[1]).resolve()
+        if not page.exists():
+            raise MasterError(f"{assignment}: a link leads nowhere, {link[1]}")
+        return f"](https://{owner}.github.io/{name}/{page.relative_to(ROOT).with_suffix('.html')})"
 
+    tests = {question.name: question.tests for question in questions}
     cells = []
     for cell in notebook.cells:
         if check := re.fullmatch(r'grader\.check\("(\w+)"\)', cell.source):
-            for test in tests[check[1]]:
-                cells.append(nbformat.v4.new_code_cell(test.source, metadata=cell.metadata))
+            points = next(q.points for q in questions if q.name == check[1]) / len(tests[check[1]])
+            shown = [test for test in tests[check[1]] if hidden or not test.hidden]
+            calls = (f"{t.function}\n\n\ncheck({t.name}, points={points:.6g})" for t in shown)
+            cells += [code(call, metadata=cell.metadata) for call in calls]
             continue
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\]\((\.\.?/[^)#]+)\)", public, cell.source)
         cells.append(cell)
+    handed_out = yaml.safe_load((MASTERS / "config.yml").read_text("utf-8"))["handed_out"]
+    colab = f"https://colab.research.google.com/github/{slug}/{handed_out}/{assignment}.ipynb"
+    badge = "https://colab.research.google.com/assets/colab-badge.svg"
+    cells[0].source += f"\n\n[![Open in Colab]({badge})]({colab})"
+    cells[1:1] = [code(NAME), code(_given())]
+    cells.append(code(SO_FAR))
     notebook.cells = cells
     notebook.metadata["otter"] = {"assignment_name": assignment}
     for number, cell in enumerate(cells):
@@ -231,7 +183,7 @@ def execute(notebook: Path) -> None:
     """Run a notebook where it lies.
 
     Raises:
-        MasterError: a cell fails.
+        MasterError: a cell fails, or a test.
     """
     cells = nbformat.read(notebook, as_version=4)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -242,11 +194,11 @@ def execute(notebook: Path) -> None:
         except nbclient.exceptions.CellExecutionError as error:
             wrong = f"{error.ename}: {error.evalue}"
             raise MasterError(f"{notebook.name}: its own solution fails: {wrong}") from None
+    for cell in cells.cells:
+        said = "".join(output.get("text", "") for output in cell.get("outputs", []))
+        if said.startswith("not yet: "):
+            raise MasterError(f"{notebook.name}: its own solution fails: {' '.join(said.split())}")
     nbformat.write(cells, notebook)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def main(arguments: list[str] | None = None) -> int:
