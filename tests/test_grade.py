@@ -116,6 +116,7 @@ def test_moodle_and_canvas_get_a_row_for_each_student(some):
     ("folder", "made", "complaint"),
     [
         ("nowhere", "made", "make grade FROM=folder"),
+        ("", "made", "make grade FROM=folder"),
         ("empty", "made", "nothing was handed in"),
         ("full", "empty", "`make assignments` makes them"),
     ],
@@ -125,7 +126,8 @@ def test_what_cannot_be_graded_says_the_way_out(tmp_path, built, capsys, folder,
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.ipynb").write_text("{}")
     where = built if made == "made" else tmp_path / made
-    assert grade.main([str(tmp_path / folder), "--built", str(where)]) == 2
+    said = str(tmp_path / folder) if folder else ""
+    assert grade.main([said, "--built", str(where)]) == 2
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1

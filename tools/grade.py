@@ -152,7 +152,7 @@ def submissions(folder: Path) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Grade a folder of submissions.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", help="where the submissions are")
     parser.add_argument("--with", dest="backend", choices=[*BACKENDS, "both"], default="pytest")
     parser.add_argument("--built", type=Path, default=assignments.BUILT, help="the assignments")
     for name, unit in (("cell", "a cell"), ("call", "a call"), ("whole", "a notebook")):
@@ -162,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     limits = Limits(cell=chosen.cell, call=chosen.call, whole=chosen.whole)
     backends = list(BACKENDS) if chosen.backend == "both" else [chosen.backend]
     try:
-        return report(chosen.folder, chosen.built, backends, limits)
+        if not chosen.folder:  # make grade, without FROM
+            raise Refused("say where the submissions are: make grade FROM=folder")
+        return report(Path(chosen.folder), chosen.built, backends, limits)
     except (Refused, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -171,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
 def report(folder: Path, built: Path, backends: Sequence[str], limits: Limits) -> int:
     """Grade a folder, with a line for each file; return 1 if back-ends disagree."""
     if not folder.is_dir():
-        raise Refused(f"{str(folder)!r} is no folder; say where they are: make grade FROM=folder")
+        raise Refused(f"{str(folder)!r} is no folder: make grade FROM=folder")
     known = [Assignment.of(path.parent.parent) for path in built.glob("*/pytest/questions.json")]
     if not known:
         raise Refused(f"no assignment lies in {built}; `make assignments` makes them")
