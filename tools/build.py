@@ -120,6 +120,9 @@ def _run(notebook: Path, parameters: dict[str, Any], timeout: int | None) -> nbf
             "language": "python",
         }
         kernel.write_text(json.dumps(spec))
+        first = Path(scratch, "ipython", "profile_default", "startup", "keep_figures.py")
+        first.parent.mkdir(parents=True)
+        shutil.copyfile(ROOT / "tools" / "keep_figures.py", first)
         # one thread, one result; and nothing of the reader's own settings may reach the book
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.update(JUPYTER_PATH=f"{scratch}/jupyter", IPYTHONDIR=f"{scratch}/ipython")

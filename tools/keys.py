@@ -38,7 +38,8 @@ def key(notebook: Path, parameters: Mapping[str, Any], root: Path = ROOT) -> str
     parts += _pins()
     parts += [f"{os.environ.get('OMP_NUM_THREADS') or 1} threads", platform.machine(), *_data()]
     tree = code_of(notebook)
-    for file in [root / "tools" / "build.py", *sorted(modules(tree, root))]:
+    ours = [root / "tools" / name for name in ("build.py", "keep_figures.py")]
+    for file in [*ours, *sorted(modules(tree, root))]:
         parts += [str(file.relative_to(root)), _dumped(file.read_text("utf-8"))]
     digest.update("\n".join(parts).encode())
     for file in [*sorted((root / PACKAGE).glob("mnist_subset.*")), *tables(tree, root)]:

@@ -12,14 +12,18 @@ no number is stored here: both come from the executed chapters, so `make book` r
 import base64
 import re
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import address
 import build
 import nbformat
+import room
 import vendor
+from keep_figures import keep
 from nbconvert import SlidesExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode, v4
 
 BOOK = build.ROOT / "book"
@@ -32,7 +36,9 @@ REVEAL = vendor.Package(
     ("dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE"),
 )
 SHOW = re.compile(r"^!\[(side)?\]\(([\w-]+)\)$", re.MULTILINE)
-PAGE_FIGURE = re.compile(r"^```\{figure\} (\S+\.svg)\n:name: (\S+)\n:alt: (.+)\n", re.MULTILINE)
+MINUTES = re.compile(r"^(\d+) min\. ")
+PAGE_FIGURE = re.compile(r"^```\{figure\} \S+\.svg\n:name: (\S+)\n:alt: (.+)\n", re.MULTILINE)
+COLUMNS = {"wide": 80, "side": 31}  # of what a cell printed
 
 
 class SlidesError(Exception):
@@ -90,6 +96,7 @@ def gather(executed: Path = build.EXECUTED) -> dict[str, Shown]:
         SlidesError: a chapter has not been executed.
     """
     found: dict[str, Shown] = {}
+    merge = CoalesceStreamsPreprocessor()
     for notebook in build.notebooks():
         copy = executed / notebook.name
         if not copy.is_file():
@@ -97,16 +104,43 @@ def gather(executed: Path = build.EXECUTED) -> dict[str, Shown]:
         page, run = f"chapter {int(notebook.stem[:2])}", build.record(copy)["parameters"]
         for cell in nbformat.read(copy, as_version=4).cells:
             if cell.cell_type == "code":
+                cell.outputs = [o for o in cell.get("outputs", []) if not _blank(o)]
+                merge.preprocess_cell(cell, {}, 0)
                 label = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", cell.id)
                 shown = Shown(cell, page, notebook.stem, f", profile {run['profile']}")
                 found |= {cell.id: shown, label: shown}
     for path in sorted(BOOK.glob("*.md")):
-        for file, label, alt in PAGE_FIGURE.findall(path.read_text("utf-8")):
-            picture = {"image/svg+xml": (BOOK / file).read_text("utf-8")}
-            cell = v4.new_code_cell(outputs=[v4.new_output("display_data", picture)])
-            cell.metadata["mystnb"] = {"image": {"alt": alt}}
-            found[label] = Shown(cell, path.stem, path.stem, "")
+        for label, alt in PAGE_FIGURE.findall(path.read_text("utf-8")):
+            if label in room.PAGES:
+                figure = v4.new_output("display_data", keep(room.PAGES[label]()))
+                cell = v4.new_code_cell(outputs=[figure])
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+                found[label] = Shown(cell, path.stem, path.stem, "")
     return found
+
+
+def _blank(output: NotebookNode) -> bool:
+    return output.output_type == "stream" and not output.text.strip()
+
+
+def drawn(output: NotebookNode, layout: str, columns: int) -> NotebookNode:
+    """What a slide shows of an output: a figure in large letters, or lines of text that fit.
+
+    Raises:
+        SlidesError: an output is a picture without the figure that it is of.
+    """
+    figure = room.kept(output)
+    if figure is not None:
+        png, *size = room.enlarge(figure, layout)
+        about = dict(zip(("inches", "points"), size, strict=True))
+        return v4.new_output("display_data", {"image/png": png}, metadata=about)
+    data = output.get("data", {})
+    if any(kind.startswith("image/") for kind in data):
+        raise SlidesError("a chapter kept no figure beside its picture: run `make book`")
+    lines = (output.get("text") or data["text/plain"]).rstrip().splitlines()
+    wrapper = textwrap.TextWrapper(columns, replace_whitespace=False, drop_whitespace=False)
+    fitting = [part for line in lines for part in wrapper.wrap(line) or [""]]
+    return v4.new_output("stream", text="\n".join(fitting))
 
 
 def notebook(slides: list[Slide], book: dict[str, Shown]) -> NotebookNode:
@@ -129,15 +163,29 @@ def notebook(slides: list[Slide], book: dict[str, Shown]) -> NotebookNode:
         )
         origin = f'\n\n<p class="origin">from {"; ".join(origins)}</p>' if origins else ""
         cells.append(_text("slide", slide.text + origin + references))
-        for layout, shown in pictures:
-            cell = v4.new_code_cell(shown.cell.source, outputs=shown.cell.outputs)
-            alt = shown.cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-            cell.metadata.update(slideshow={"slide_type": "-"}, layout=layout, alt=alt)
-            cell.metadata["columns"] = 31 if "side" in dict(slide.shown) else 80
-            cells.append(cell)
+        cells += _pictures(pictures)
         cells.append(_text("notes", slide.notes + references))
     title = slides[0].text.splitlines()[0].removeprefix("# ")
     return v4.new_notebook(cells=cells, metadata={"title": title})
+
+
+def _pictures(pictures: list[tuple[str, Shown]]) -> list[NotebookNode]:
+    """Cells for what a slide shows; boxes of printed lines share its height."""
+    columns = COLUMNS["side" if "side" in dict(pictures) else "wide"]
+    cells = []
+    for layout, shown in pictures:
+        outputs = [drawn(output, layout, columns) for output in shown.cell.outputs]
+        cell = v4.new_code_cell(shown.cell.source, outputs=outputs)
+        alt = shown.cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        cell.metadata.update(slideshow={"slide_type": "-"}, layout=layout, alt=alt)
+        cells.append(cell)
+    printed = [o.text.splitlines() for cell in cells for o in cell.outputs if "text" in o]
+    lines = [line for box in printed for line in box]
+    for cell in cells:
+        cell.metadata["boxes"] = len(printed)
+        cell.metadata["lines"] = len(lines)
+        cell.metadata["columns"] = max(map(len, lines), default=1)
+    return cells
 
 
 def _text(kind: str, text: str) -> NotebookNode:

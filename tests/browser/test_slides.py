@@ -7,6 +7,7 @@ import nbformat
 import pytest
 import slides
 import vendor
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from .conftest import Opener, missing
 
@@ -27,6 +28,15 @@ class TestSources:
         assert all(slide.notes for slide in deck)
 
     @each_source
+    def test_a_note_says_how_long_and_what_answer_to_expect_and_a_deck_fits_a_lecture(self, name):
+        notes = [slide.notes for slide in slides.parse(SOURCES[name])]
+        minutes = [int(slides.MINUTES.match(note)[1]) for note in notes]
+        assert 60 <= sum(minutes) <= 90
+        for note in notes:
+            _, _, answer = note.partition("\n\nExpect: ")
+            assert len(answer.split()) >= 8, note
+
+    @each_source
     def test_a_slide_is_short(self, name):
         for slide in slides.parse(SOURCES[name]):
             said = FORMULA.sub("", FENCE.sub("", slide.text))
@@ -39,7 +49,7 @@ class TestSources:
         names = [cell.id for cell in cells if cell.cell_type == "code"]
         names += [cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells]
         for page in slides.BOOK.glob("*.md"):
-            names += [label for _, label, _ in slides.PAGE_FIGURE.findall(page.read_text("utf-8"))]
+            names += [label for label, _ in slides.PAGE_FIGURE.findall(page.read_text("utf-8"))]
         for _, shown in slides.SHOW.findall(SOURCES[name]):
             assert names.count(shown) == 1, shown
 
@@ -71,6 +81,34 @@ class TestBuilding:
         (slide,) = slides.parse("# One\n\n![](fig-none)\n\nNote: none.")
         with pytest.raises(slides.SlidesError, match="no chapter shows 'fig-none'"):
             slides.notebook([slide], {})
+
+    def test_what_a_cell_printed_in_pieces_is_one_box_and_blanks_are_none(
+        self, tmp_path, monkeypatch
+    ):
+        pieces = [new_output("stream", text=text) for text in ("one ", "two\n")]
+        blank = new_output("stream", name="stderr", text=" \n")
+        cell = new_code_cell(id="what-it-prints", outputs=[pieces[0], blank, pieces[1]])
+        run = {"infcop_lite": {"parameters": {"profile": "ci"}}}
+        nbformat.write(new_notebook(cells=[cell], metadata=run), tmp_path / "01-one.ipynb")
+        monkeypatch.setattr(build, "notebooks", lambda: [tmp_path / "01-one.ipynb"])
+        monkeypatch.setattr(slides.room, "PAGES", {})
+        (output,) = slides.gather(tmp_path)["what-it-prints"].cell.outputs
+        assert output.text == "one two\n"
+
+    def test_boxes_of_one_slide_share_its_height(self):
+        long, short = (new_code_cell(outputs=[new_output("stream", text=t)]) for t in "ab")
+        shown = {
+            name: slides.Shown(cell, "teaching", "", "")
+            for name, cell in [("x", long), ("y", short)]
+        }
+        (slide,) = slides.parse("# One\n\n![](x)\n\n![](y)\n\nNote: none.")
+        boxes = [cell for cell in slides.notebook([slide], shown).cells if cell.cell_type == "code"]
+        assert [(box.metadata.boxes, box.metadata["lines"]) for box in boxes] == [(2, 2), (2, 2)]
+
+    def test_a_picture_without_its_figure_is_refused(self):
+        output = new_output("display_data", {"image/png": "iVBORw0KGgo="})
+        with pytest.raises(slides.SlidesError, match="kept no figure"):
+            slides.drawn(output, "wide", 80)
 
     def test_without_npm_slides_load_from_a_cdn_and_it_says_so(self, monkeypatch, capsys):
         monkeypatch.setattr(vendor, "fetch", lambda package, into: None)
@@ -133,7 +171,10 @@ FAULTS = """() => {
     if (box.tagName === "IMG") {
       if (!box.complete || box.naturalWidth === 0) faults.push("a picture is not drawn");
       if (box.alt.length < 20) faults.push("a picture is not described");
-      if (place.height < frame.height * 0.3) faults.push("a picture is too small to read");
+      const drawn = Math.min(place.width, (place.height * box.naturalWidth) / box.naturalHeight);
+      if (drawn < frame.width * 0.6) faults.push("a picture is too small to read");
+      const points = (box.dataset.points * drawn) / (72 * box.dataset.inches);
+      if (!(points >= 14 * frame.width / 1280)) faults.push("labels are too small to read");
     }
     for (const text of [box, ...box.querySelectorAll("pre")]) {
       if (parseFloat(getComputedStyle(text).fontSize) < 14) faults.push("small print");
@@ -183,7 +224,10 @@ class TestDecks:
         printed = deck.context.new_page()
         printed.goto(f"{deck.url.partition('#')[0]}?print-pdf")
         printed.wait_for_selector(".pdf-page")
-        assert printed.locator(".pdf-page").count() == len(slides.parse(SOURCES[deck.name]))
+        high = "sections => sections.map(section => section.scrollHeight)"
+        assert max(printed.locator(".pdf-page > section").evaluate_all(high)) <= 720
+        pages = re.findall(rb"/Type\s*/Page\b", printed.pdf(prefer_css_page_size=True))
+        assert len(pages) == len(slides.parse(SOURCES[deck.name]))
 
     @pytest.mark.parametrize("deck", ["method"], indirect=True)
     def test_the_speaker_sees_the_notes(self, deck):
