@@ -12,7 +12,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
 test quick check soak: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint
+.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint quiz exam times
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,16 @@ book: ground  ## execute the notebooks (PROFILE=ci|laptop|paper) and build book/
 	$(BIN)/python tools/build.py --profile $(PROFILE)
 
 slides: book  ## a deck for each part, one file each that needs no network: book/_build/slides/*.html
-	PYTHONPATH=book/_ext $(BIN)/python tools/slides.py
+	PYTHONPATH=book/_ext:experiments $(BIN)/python tools/slides.py
+
+quiz: .venv/.installed  ## five questions a chapter, for Moodle (GIFT) and Canvas (QTI): book/_build/quiz/
+	$(BIN)/python tools/quiz.py
+
+exam: .venv/.installed  ## thirty questions and, apart, their answers (SEED=2027 draws other numbers): book/_build/exam/
+	PYTHONPATH=book/_ext:experiments $(BIN)/python tools/exam.py --seed $(or $(SEED),1)
+
+times: .venv/.installed  ## record what the executed chapters took, in benchmarks/times.csv (REMARK="otherwise idle")
+	PYTHONPATH=book/_ext $(BIN)/python tools/times.py $(REMARK)
 
 zip: book  ## the book as one file to read anywhere, without a network: book/_build/infcop-lite-book.zip
 	rm -f book/_build/infcop-lite-book.zip
