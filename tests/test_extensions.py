@@ -12,8 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import accessible
-import build
 import chapter_box
+import chapter_times
 import nbformat
 import offline
 import pytest
@@ -119,8 +119,12 @@ def test_the_data_of_a_chapter_are_those_it_printed():
 
 def test_the_box_says_what_the_run_took(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    facts = chapter_box.facts(executed([]))
-    assert facts["Measured"] == "12 s, 1.5 GB at most, in profile laptop"
+    took = chapter_times.Took("01-one", "laptop", 12.4, 30.0, 1.5, "one core")
+    monkeypatch.setattr(chapter_box, "recorded", lambda: {("01-one", "laptop"): took})
+    facts = chapter_box.facts("01-one", executed([]))
+    said = "12 s of processor, 30 s by the clock, 1.5 GB at most, in profile laptop"
+    assert facts["Measured"] == said
+    assert chapter_box.facts("02-two", executed([]))["Measured"] == "not yet, in profile laptop"
     assert facts["Trained here on"] == "none"
     assert facts["Last built"] == "1970-01-01"
 
@@ -137,8 +141,8 @@ class TestSite:
     @each_chapter
     def test_a_chapter_begins_with_one_box_from_its_own_run(self, site, chapter):
         (box,) = parse(site / f"{chapter}.html").select("article h1 + .made")
-        run = build.record(build.EXECUTED.parent / f"{chapter}.ipynb")
-        assert f"{run['seconds']:.0f} s" in box.get_text()
+        took = chapter_times.recorded()[chapter.partition("/")[2], "ci"]
+        assert took.in_words() in box.get_text()
         assert f"infcop_lite {version('infcop-lite')}" in box.get_text()
         assert "none" not in box.get_text(), "a chapter prints the data set that it used"
 

@@ -1,4 +1,4 @@
-"""A box at the top of each chapter: buttons, and what its run took, from the executed copy."""
+"""A box at the top of each chapter: buttons, what a run takes, and what this one trained on."""
 
 import re
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from chapter_times import recorded
 from docutils import nodes
 from executed_notebooks import executed_copy
 from sphinx.application import Sphinx
@@ -24,15 +25,15 @@ def data_sets(notebook: nbformat.NotebookNode) -> list[str]:
     return [record.title for name, record in SOURCES.items() if name in words]
 
 
-def facts(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """What the box says about a run, by name."""
-    run = notebook.metadata["infcop_lite"]
+def facts(chapter: str, notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What the box says about a run, by name. Seconds come from the one table that tells them."""
+    profile = notebook.metadata["infcop_lite"]["parameters"]["profile"]
+    took = recorded().get((chapter, profile))
     # the variable by which builds are made reproducible: seconds since 1970
     now = float(environ.get("SOURCE_DATE_EPOCH", datetime.now(UTC).timestamp()))
     built = datetime.fromtimestamp(now, UTC)
     return {
-        "Measured": f"{run['seconds']:.0f} s, {run['peak_memory_mb'] / 1024:.1f} GB at most, "
-        f"in profile {run['parameters']['profile']}",
+        "Measured": took.in_words() if took else f"not yet, in profile {profile}",
         "Trained here on": " and ".join(data_sets(notebook)) or "none",
         "Library": f"infcop_lite {version('infcop-lite')}",
         "Last built": f"{built:%Y-%m-%d}",
@@ -64,7 +65,7 @@ def add_box(app: Sphinx, doctree: nodes.document) -> None:
         links[badge["alt"]] = link["refuri"]
         paragraph.parent.remove(paragraph)
     rows = {"Chapter": str(int(Path(docname).name[:2]))}
-    rows |= facts(nbformat.read(executed, as_version=4))
+    rows |= facts(Path(docname).name, nbformat.read(executed, as_version=4))
     title = next(doctree.findall(nodes.title))
     title.parent.insert(1, nodes.raw("", as_html(links, rows), format="html"))
 
