@@ -181,7 +181,7 @@ A toy of everything, on digits that are no digits.
 CHAPTER = {  # cell id -> text; those in CODE are code
     "title": TITLE,
     "install": install_cell.INSTALL.format(slug=SLUG, extras="").rstrip("\n"),
-    "parameters": 'profile = "ci"  # ci: seconds · laptop: minutes · paper: hours on a GPU',
+    "parameters": 'profile = "ci"  # ci: small · laptop: larger · paper: the published sizes',
     "imports": """\
 import matplotlib.pyplot as plt
 import torch

@@ -7,10 +7,20 @@ import nbformat
 #: Extras of the library that are named after what a notebook imports for them.
 EXTRAS = ("lightning", "transformers")
 INSTALL = """\
+from importlib import invalidate_caches
 from importlib.util import find_spec
+from pathlib import Path
 
 if find_spec("infcop_lite") is None:
-    %pip install -q "infcop-lite{extras} @ git+https://github.com/{slug}"
+    git = "git+https://github.com/{slug}"
+    beside = [f"./{wheel}{extras}" for wheel in Path().glob("infcop_lite-*.whl")]
+    source = max(beside, default=f"infcop-lite{extras} @ {git}")
+    %pip install -q "{source}"
+    invalidate_caches()
+assert find_spec("infcop_lite"), (
+    "infcop_lite could not be installed: put its wheel, infcop_lite-….whl, beside this "
+    "notebook (in Colab: under Files), and run this cell again."
+)
 """
 FETCH_RESULTS = """
 from infcop_lite import evidence
@@ -37,4 +47,4 @@ def extras(notebook: nbformat.NotebookNode) -> str:
 def install_cell(notebook: nbformat.NotebookNode, slug: str) -> str:
     """What the second cell has to be: with the extras, and the results, that a notebook needs."""
     text = INSTALL + (FETCH_RESULTS if reads_results(notebook) else "")
-    return text.format(slug=slug, extras=extras(notebook)).rstrip("\n")
+    return text.replace("{slug}", slug).replace("{extras}", extras(notebook)).rstrip("\n")
