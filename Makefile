@@ -12,7 +12,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
 test quick check soak: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint quiz exam times
+.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint quiz exam times classroom
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ quiz: .venv/.installed  ## five questions a chapter, for Moodle (GIFT) and Canva
 
 exam: .venv/.installed  ## thirty questions and, apart, their answers (SEED=2027 draws other numbers): book/_build/exam/
 	PYTHONPATH=book/_ext:experiments $(BIN)/python tools/exam.py --seed $(or $(SEED),1)
+
+classroom: slides quiz dist  ## one zip for a room without a network: wheel, notebooks, tables, book, decks as PDF
+	$(BIN)/python tools/classroom.py
 
 times: .venv/.installed  ## record what the executed chapters took, in benchmarks/times.csv (REMARK="otherwise idle")
 	PYTHONPATH=book/_ext $(BIN)/python tools/times.py $(REMARK)

@@ -180,7 +180,7 @@ A toy of everything, on digits that are no digits.
 **What it needs.** [Chapter 2](02-iterative-magnitude-pruning.ipynb)."""
 CHAPTER = {  # cell id -> text; those in CODE are code
     "title": TITLE,
-    "install": install_cell.INSTALL.format(slug=SLUG, extras="").rstrip("\n"),
+    "install": install_cell.INSTALL.replace("{slug}", SLUG).replace("{extras}", "").rstrip("\n"),
     "parameters": 'profile = "ci"  # ci: small · laptop: larger · paper: the published sizes',
     "imports": """\
 import matplotlib.pyplot as plt
