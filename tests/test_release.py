@@ -159,6 +159,26 @@ def test_a_tag_that_is_not_the_version_is_not_released():
     assert "make dist" in [step.get("run") for step in job["steps"]]
 
 
+def test_a_tag_is_published_on_pypi_without_a_token_after_what_pypi_would_refuse_was_checked():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))["jobs"]
+    runs = [step.get("run", "") for step in jobs["dist"]["steps"]]
+    checks = [n for n, run in enumerate(runs) if "twine check --strict dist/*" in run]
+    assert checks[0] > runs.index("make dist")
+    publish = jobs["pypi"]
+    assert (publish["needs"], publish["environment"]) == ("dist", "pypi")
+    assert publish["permissions"] == {"id-token": "write"}
+    (step,) = [s for s in publish["steps"] if "pypi-publish" in s["uses"]]
+    assert "with" not in step, "a password or a token"
+
+
+@pytest.mark.slow
+def test_pypi_would_take_what_make_dist_leaves(dist):
+    pytest.importorskip("twine")
+    words = [sys.executable, "-m", "twine", "check", "--strict", *dist]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text("utf-8"))
     for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
