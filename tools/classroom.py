@@ -12,11 +12,12 @@ packages that the wheel asks for: those differ from machine to machine.
 """
 
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "book" / "_build"
@@ -76,11 +77,15 @@ def print_decks(folder: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise ClassroomError("no browser prints the decks: install chromium")
-    words = [browser, "--headless", "--no-sandbox", "--no-pdf-header-footer"]
-    for deck in sorted(folder.glob("*.html")):
-        target = f"--print-to-pdf={deck.with_suffix('.pdf')}"
-        page = [target, "--virtual-time-budget=20000", f"{deck.as_uri()}?print-pdf"]
-        subprocess.run([*words, *page], check=True, capture_output=True)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        for deck in sorted(folder.glob("*.html")):
+            page = opened.new_page()
+            page.goto(f"{deck.as_uri()}?print-pdf")
+            page.wait_for_selector(".pdf-page")  # reveal.js has laid out every slide
+            page.evaluate("MathJax.startup.promise.then(() => true)")
+            page.pdf(path=deck.with_suffix(".pdf"), prefer_css_page_size=True)
+        opened.close()
 
 
 def write(target: Path, root: Path = ROOT) -> int:
