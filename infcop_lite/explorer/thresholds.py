@@ -169,8 +169,9 @@ def _table(runs: pd.DataFrame, full: pd.DataFrame, gains: pd.DataFrame) -> pd.Da
     everything = pd.concat([full.assign(criterion="(full retraining)"), runs])
     held = gains[["rule", "seed", "constant", "gain"]]
     everything = everything.merge(held, on=["rule", "seed"], how="left")
-    named = everything.rename(columns={"epsilon": "ε", "constant": "constant k", "gain": "bought"})
-    named = named.assign(**{"± (95 %)": named["accuracy"], "± of bought": named["bought"]})
+    names = {"ε": "epsilon", "constant k": "constant", "bought": "gain", "± of bought": "gain"}
+    names["± (95 %)"] = "accuracy"
+    named = everything.assign(**{name: everything[of] for name, of in names.items()})
     columns: dict[str, Any] = {"epochs": "mean", "accuracy": "mean", "± (95 %)": half_width}
     columns |= {"constant k": "mean", "bought": "mean", "± of bought": _half_of_known}
     groups = named.groupby(["criterion", "ε"], dropna=False)
