@@ -1,6 +1,7 @@
 """The built book: complete, linked, legible without pictures, and free of litter."""
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from keep_figures import KEPT
 from sphinx.errors import ExtensionError
 
 slow = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -243,10 +245,11 @@ def test_a_page_without_an_executed_copy_is_an_error(show_executed_copy, tmp_pat
 def test_a_page_shows_the_executed_copy_and_follows_its_changes(show_executed_copy, tmp_path):
     executed = tmp_path / "book" / "_build" / "executed" / "notebooks" / "01-x.ipynb"
     executed.parent.mkdir(parents=True)
-    executed.write_text("executed")
+    data = {"image/png": "a picture", KEPT: "the figure, for slides"}
+    executed.write_text(json.dumps({"cells": [{"outputs": [{"data": data}]}, {}]}))
     (app, noted), source = application(tmp_path, ".ipynb"), ["clean"]
     show_executed_copy(app, "notebooks/01-x", source)
-    assert source == ["executed"]
+    assert source == ['{"cells": [{"outputs": [{"data": {"image/png": "a picture"}}]}, {}]}']
     assert noted == [str(executed)]
 
 
