@@ -1,6 +1,7 @@
 """Grading a folder: what was earned is found, by either back-end, whatever the notebook does."""
 
 import csv
+import os
 from pathlib import Path
 
 import assignments
@@ -31,7 +32,9 @@ def graded(built, folder, chosen):
     """Grade cases with both back-ends; return what came out: file -> rows of the table."""
     for case in chosen:
         (folder / case.file).write_bytes(case.content)
+    before = os.environ.get("PYTHONPATH")
     assert grade.report(folder, built, ["pytest", "otter"], Limits(cell=10, call=2)) == 0
+    assert os.environ.get("PYTHONPATH") == before  # `python -m build` would find tools/build.py
     rows = {case.file: [] for case in chosen}
     for row in table(folder / "grades.csv"):
         rows[row["file"]].append(row)

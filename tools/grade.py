@@ -60,6 +60,7 @@ def with_pytest(assignment: Assignment, running: Running) -> tuple[Verdicts, dic
     quiet = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:terminal"]
     where = ["--import-mode=importlib", "--noconftest", "--rootdir", str(assignment.folder.parent)]
     files = [str(path) for path in sorted((assignment.folder / "pytest").glob("test_*.py"))]
+    os.environ.pop("PYTEST_ADDOPTS", None)  # a teacher's own options are for other tests
     pytest.main([*quiet, *where, "-c", os.devnull, *files], plugins=[grading])
     verdicts, seconds = {}, {}
     for question in assignment.questions:

@@ -198,9 +198,10 @@ class Running:
     def _start(self) -> None:
         """Start the process, and wait until it is ready; that takes nothing from its time."""
         began, here = time.monotonic(), str(Path(pupil.__file__).parent)
-        paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if here not in paths:  # where the server finds what it loads beforehand
-            os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
+        before = dict(os.environ)
+        paths = before.get("PYTHONPATH", "").split(os.pathsep)
+        # where the server finds what it loads beforehand
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(["pupil"])
         ours, theirs = server.Pipe()
@@ -214,6 +215,8 @@ class Running:
             self._process.start()
         finally:
             sys.modules["__main__"] = main
+            del os.environ["PYTHONPATH"]
+            os.environ.update(before)
         theirs.close()
         try:
             self._line.receive(began + STARTING)

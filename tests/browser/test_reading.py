@@ -95,7 +95,12 @@ def test_on_paper_knobs_and_buttons_are_gone_and_rows_and_colours_are_there(open
     page = open_page(CHAPTER)
     page.wait_for_selector(".recorded .knobs input")
     page.emulate_media(media="print")
-    assert page.locator(":is(.drawn .knobs, .drawn .buttons, .more-rows, .code-switch):visible").count() == 0
+    assert (
+        page.locator(
+            ":is(.drawn .knobs, .drawn .buttons, .more-rows, .code-switch):visible"
+        ).count()
+        == 0
+    )
     assert page.locator("tr.folded:visible").count() > 20
     cell = page.locator(".bd-article div.cell_input pre").first
     assert cell.evaluate("element => getComputedStyle(element).breakInside") == "avoid"
