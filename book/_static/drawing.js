@@ -133,7 +133,26 @@ const Drawing = (() => {
     history.replaceState(history.state, "", after ? `#${name}?${after}` : here);
   }
 
-  return { make, svg, slider, choice, button, ticks, chart, legend, readAddress, writeAddress };
+  // Tell `show` what the address says of a picture, at first and whenever it changes, and go there.
+  function followAddress(root, show) {
+    function restore() {
+      const values = readAddress(root.id);
+      if (Object.keys(values).length === 0) return;
+      show(values);
+      root.scrollIntoView();
+    }
+    addEventListener("hashchange", restore);
+    if (document.readyState === "complete") restore();
+    else addEventListener("load", restore); // when the page has its height
+  }
+
+  // What differs from the start, as an address holds it: [name, value] of each.
+  const differing = (values, start) => Object.entries(values).filter(([name, value]) => value !== start[name]);
+
+  return {
+    ...{ make, svg, slider, choice, button, ticks, chart, legend },
+    ...{ readAddress, writeAddress, followAddress, differing },
+  };
 })();
 
 if (typeof module !== "undefined") module.exports = Drawing;

@@ -77,21 +77,15 @@ const Recorded = (() => {
       place = new Map();
       Drawing.writeAddress(root.id, different(draw()));
     }
-    function restore() {
-      const values = Drawing.readAddress(root.id);
-      if (Object.keys(values).length === 0) return;
-      place = asked(told, values);
-      draw();
-      root.scrollIntoView();
-    }
 
     draw();
     const buttons = Drawing.make("div", { class: "buttons" }, Drawing.button("Reset", reset));
     root.prepend(box, buttons, sentence);
     box.addEventListener("input", turned);
-    addEventListener("hashchange", restore);
-    if (document.readyState === "complete") restore();
-    else addEventListener("load", restore); // when the page has its height
+    Drawing.followAddress(root, (values) => {
+      place = asked(told, values);
+      draw();
+    });
   }
 
   return { follow, different, asked, begin };

@@ -157,6 +157,31 @@ def open_page(browser, bases):
     assert not opener.troubles
 
 
+STATIC = build.ROOT / "book" / "_static"
+ALONE = """<!doctype html><html lang="en" data-theme="{theme}"><title>A picture</title>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<link rel="stylesheet" href="../_static/book.css">
+<style>html[data-theme="dark"] {{ background: #14181e; color: #ced6dd }}</style>
+<main><h1>A picture</h1><p style="height: 1500px"></p>{markup}</main></html>"""
+
+
+@pytest.fixture
+def open_alone(browser, tmp_path):
+    """Open markup in a page of its own, from a folder; at the end it may have no troubles."""
+    shutil.copytree(STATIC, tmp_path / "_static")
+    opener = Opener(browser, {"file": f"{tmp_path.as_uri()}/"})
+
+    def show(markup, setting="", theme="light", size="desktop"):
+        page = tmp_path / "notebooks" / f"{theme}.html"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(ALONE.format(theme=theme, markup=markup), "utf-8")
+        return opener(f"{page.as_uri()}{setting}", size=size, scheme=theme)
+
+    yield show
+    opener.close()
+    assert not opener.troubles
+
+
 @pytest.fixture(scope="session")
 def barriers():
     """Ask axe what keeps readers out of a page; see the top of this file."""

@@ -1,7 +1,7 @@
 """Beat the constant, with chapter 11's own markup and data in a page of its own, from a folder."""
 
+import functools
 import re
-import shutil
 
 import build
 import nbformat
@@ -10,14 +10,8 @@ import pytest
 from infcop_lite import evidence
 from infcop_lite.explorer import challenge
 
-from .conftest import SIZES, Opener
+from .conftest import SIZES, STATIC
 
-STATIC = build.ROOT / "book" / "_static"
-PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><title>Beat the constant</title>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<link rel="stylesheet" href="../_static/book.css">
-<style>html[data-theme="dark"] {{ background: #14181e; color: #ced6dd }}</style>
-<main><h1>Beat the constant</h1><p style="height: 1500px"></p>{markup}{data}</main></html>"""
 NAMES = {"mlp-replay": "MLP on MNIST", "convnet": "ConvNet on CIFAR-10"}
 
 
@@ -38,20 +32,9 @@ def data():
 
 
 @pytest.fixture
-def challenge_page(browser, markup, data, tmp_path):
-    """Open the page with some setting in its address; at the end it may have no troubles."""
-    shutil.copytree(STATIC, tmp_path / "_static")
-    opener = Opener(browser, {"file": f"{tmp_path.as_uri()}/"})
-
-    def show(setting="", theme="light", size="desktop"):
-        page = tmp_path / "notebooks" / f"{theme}.html"
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(PAGE.format(theme=theme, markup=markup, data=data), "utf-8")
-        return opener(f"{page.as_uri()}{setting}", size=size, scheme=theme)
-
-    yield show
-    opener.close()
-    assert not opener.troubles
+def challenge_page(open_alone, markup, data):
+    """Open the page with some setting in its address."""
+    return functools.partial(open_alone, markup + data)
 
 
 def sentence(page):

@@ -1,23 +1,15 @@
 """A recorded explorer in a page of its own, from a folder."""
 
+import functools
 import itertools
-import shutil
 
-import build
 import pytest
 
 from infcop_lite.explorer.choices import Knob
 from infcop_lite.explorer.pages import as_page, describe
 
-from .conftest import Opener
-
-STATIC = build.ROOT / "book" / "_static"
-PAGE = """<!doctype html><html lang="en" data-theme="light"><title>A toy</title>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<link rel="stylesheet" href="_static/book.css">
-<main><h1>A toy</h1><p style="height: 1500px"></p>{markup}</main>
-<script defer src="_static/drawing.js"></script>
-<script defer src="_static/recorded.js"></script></html>"""
+SCRIPTS = """<script defer src="../_static/drawing.js"></script>
+<script defer src="../_static/recorded.js"></script>"""
 COLOUR = Knob("colour", {"red": "R", "green": "G"}, start=1, buttons=True)
 COUNTS = {"R": Knob("count of red", {"one": 1, "two": 2}, start=1)}
 COUNTS["G"] = Knob("count of green", {"two": 2, "three": 3, "four": 4})
@@ -32,14 +24,9 @@ MARKUP = as_page("toy", describe(draw, (COLOUR, COUNTS.get, SIZE)))
 
 
 @pytest.fixture
-def toy(browser, tmp_path):
-    """Open the page with some setting in its address; at the end it may have no troubles."""
-    shutil.copytree(STATIC, tmp_path / "_static")
-    (tmp_path / "toy.html").write_text(PAGE.format(markup=MARKUP), "utf-8")
-    opener = Opener(browser, {"file": f"{tmp_path.as_uri()}/"})
-    yield lambda setting="": opener(f"{(tmp_path / 'toy.html').as_uri()}{setting}")
-    opener.close()
-    assert not opener.troubles
+def toy(open_alone):
+    """Open the page with some setting in its address."""
+    return functools.partial(open_alone, MARKUP + SCRIPTS)
 
 
 def said(page):

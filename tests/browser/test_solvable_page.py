@@ -1,20 +1,13 @@
 """The knobs of chapter 15, with the chapter's own markup in a page of its own, from a folder."""
 
+import functools
 import re
-import shutil
 
 import build
 import nbformat
 import pytest
 
-from .conftest import SIZES, Opener
-
-STATIC = build.ROOT / "book" / "_static"
-PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><title>One model</title>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<link rel="stylesheet" href="../_static/book.css">
-<style>html[data-theme="dark"] {{ background: #14181e; color: #ced6dd }}</style>
-<main><h1>One model</h1><p style="height: 1500px"></p>{markup}</main></html>"""
+from .conftest import SIZES, STATIC
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +19,9 @@ def markup():
 
 
 @pytest.fixture
-def model_page(browser, markup, tmp_path):
-    """Open the page with some setting in its address; at the end it may have no troubles."""
-    shutil.copytree(STATIC, tmp_path / "_static")
-    opener = Opener(browser, {"file": f"{tmp_path.as_uri()}/"})
-
-    def show(setting="", theme="light", size="desktop"):
-        page = tmp_path / "notebooks" / f"{theme}.html"
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(PAGE.format(theme=theme, markup=markup), "utf-8")
-        return opener(f"{page.as_uri()}{setting}", size=size, scheme=theme)
-
-    yield show
-    opener.close()
-    assert not opener.troubles
+def model_page(open_alone, markup):
+    """Open the page with some setting in its address."""
+    return functools.partial(open_alone, markup)
 
 
 def sentence(page):

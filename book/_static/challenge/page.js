@@ -175,15 +175,7 @@
     }
     function turned() {
       draw();
-      const different = Object.entries(read()).filter(([name, value]) => value !== START[name]);
-      Drawing.writeAddress(root.id, different);
-    }
-    function restore() {
-      const values = Drawing.readAddress(root.id);
-      if (Object.keys(values).length === 0) return;
-      write({ ...START, ...values });
-      draw();
-      root.scrollIntoView();
+      Drawing.writeAddress(root.id, Drawing.differing(read(), START));
     }
 
     write(START);
@@ -198,9 +190,10 @@
     preset.element.addEventListener("input", () => preset.read() && rule.write(preset.read()));
     input.addEventListener("input", () => preset.write(rule.read() in PRESETS ? rule.read() : ""));
     root.addEventListener("input", turned);
-    addEventListener("hashchange", restore);
-    if (document.readyState === "complete") restore();
-    else addEventListener("load", restore); // when the page has its height
+    Drawing.followAddress(root, (values) => {
+      write({ ...START, ...values });
+      draw();
+    });
   }
 
   addEventListener("DOMContentLoaded", () => {

@@ -124,19 +124,11 @@
     }
     function turned() {
       draw();
-      const different = Object.entries(read()).filter(([name, value]) => value !== START[name]);
-      Drawing.writeAddress(root.id, different);
+      Drawing.writeAddress(root.id, Drawing.differing(read(), START));
     }
     function set(values) {
       write(values);
       turned();
-    }
-    function restore() {
-      const values = Drawing.readAddress(root.id);
-      if (Object.keys(values).length === 0) return;
-      write({ ...START, ...values });
-      draw();
-      root.scrollIntoView();
     }
 
     write(START);
@@ -159,9 +151,10 @@
       ),
     );
     root.addEventListener("input", turned);
-    addEventListener("hashchange", restore);
-    if (document.readyState === "complete") restore();
-    else addEventListener("load", restore); // when the page has its height
+    Drawing.followAddress(root, (values) => {
+      write({ ...START, ...values });
+      draw();
+    });
   }
 
   addEventListener("DOMContentLoaded", () => {
