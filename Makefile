@@ -12,7 +12,7 @@ QUICK := infcop_lite tests/test_layering.py tests/test_stopping.py tests/test_co
 test quick check soak: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address colab-check dist clean lint quiz exam times classroom
+.PHONY: help book ground slides assignments grade zip test check quick mutants soak results gather verify bench address renumber colab-check dist clean lint quiz exam times classroom
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench: .venv/.installed  ## measure ratios of speed on this machine, into benchm
 
 address: .venv/.installed  ## write repository.url of _config.yml into badges, install cells, README and metadata
 	$(BIN)/python tools/address.py
+
+renumber: .venv/.installed  ## after moving a chapter in book/_toc.yml: names of files, links and redirects follow
+	$(BIN)/python tools/renumber.py
 
 colab-check: .venv/.installed  ## every notebook alone, oldest and newest torch (12 GB, hours; ONLY="oldest 03" some)
 	$(BIN)/python tools/colab.py $(ONLY)

@@ -1,7 +1,7 @@
 """Chapters, and what is numbered within them, carry the number that begins the chapter's file name.
 
-The contents, _toc.yml, name the file; so a number in a sentence, in the sidebar, in a title and in
-an address is the same one, wherever in the contents a chapter stands.
+`make renumber` names the files as _toc.yml orders them; so a number in a sentence, in the sidebar,
+in a title and in an address is the same one.
 """
 
 import re

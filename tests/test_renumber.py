@@ -1,0 +1,81 @@
+"""The contents number the chapters: files, links and mentions follow one line that moves."""
+
+import subprocess
+
+import pytest
+import renumber
+
+CONTENTS = """\
+parts:
+  - caption: The method
+    chapters:
+      - file: book/playground
+      - file: notebooks/01-why
+      - file: notebooks/03-mnist
+      - file: notebooks/02-how
+"""
+BEFORE = {
+    "book/_toc.yml": CONTENTS,
+    "book/redirects.txt": "mnist notebooks/03-mnist\n",
+    "book/intro.md": "[Chapter 2](../notebooks/02-how.ipynb#a), chapters 1, 2 and 3; chapter 12.\n",
+    "notebooks/01-why.ipynb": '"next: chapters 1 to 3"\n',
+    "notebooks/02-how.ipynb": '"after [chapter 1](01-why.ipynb)"\n',
+    "notebooks/03-mnist.ipynb": '"see `03-mnist-small`, and chapter\\n", "3"\n',
+    "course/02-how.wrong.md": "## chapter 2\n",
+    "CHANGELOG.md": "## Unreleased\nChapter 3\n## [0.1.0]\nChapter 3\n",
+    "experiments/protocol.md": "chapter 3\n",
+}
+
+
+def write(root, contents):
+    for name, text in contents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+@pytest.fixture
+def house(tmp_path):
+    write(tmp_path, BEFORE)
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_files_links_and_mentions_follow_the_contents(house):
+    assert renumber.main(house) == 0
+    read = {name: (house / name).read_text("utf-8") for name in renumber.tracked(house)}
+    chapters = ["01-why", "02-mnist", "03-how"]
+    assert renumber.in_order(house) == chapters
+    assert read["book/intro.md"] == (
+        "[Chapter 3](../notebooks/03-how.ipynb#a), chapters 1, 2 and 3; chapter 12.\n"
+    )
+    assert read["notebooks/03-how.ipynb"] == BEFORE["notebooks/02-how.ipynb"]
+    assert "`03-mnist-small`" in read["notebooks/02-mnist.ipynb"]
+    assert read["course/03-how.wrong.md"] == "## chapter 3\n"
+    assert read["CHANGELOG.md"] == "## Unreleased\nChapter 2\n## [0.1.0]\nChapter 3\n"
+    assert read["experiments/protocol.md"] == "chapter 3\n"
+
+
+def test_old_addresses_lead_to_the_new_ones(house):
+    renumber.main(house)
+    assert (house / "book" / "redirects.txt").read_text("utf-8").splitlines() == [
+        "mnist notebooks/02-mnist",
+        "notebooks/03-mnist notebooks/02-mnist",
+        "notebooks/02-how notebooks/03-how",
+    ]
+
+
+def test_a_second_time_nothing_is_left_to_do(house, capsys):
+    renumber.main(house)
+    before = {name: (house / name).read_bytes() for name in renumber.tracked(house)}
+    assert renumber.main(house) == 0
+    assert {name: (house / name).read_bytes() for name in renumber.tracked(house)} == before
+    assert "0 chapters renumbered" in capsys.readouterr().out
+
+
+def test_a_range_that_breaks_apart_is_for_a_person_and_nothing_is_touched(house, capsys):
+    write(house, {"book/intro.md": "chapters 1 to 2\n"})
+    assert renumber.main(house) == 2
+    assert "book/intro.md: chapters 1 to 2: no longer neighbours" in capsys.readouterr().err
+    assert renumber.tracked(house) == sorted(BEFORE)
