@@ -27,6 +27,7 @@ def root(tmp_path):
         (root / "book" / "_build" / name / "one.html").touch()
     (root / "dist" / "infcop_lite-0-py3-none-any.whl").touch()
     (root / "experiments" / "error_rate.csv").touch()
+    (root / "experiments" / "one_layer.csv").touch()
     (root / "experiments" / "results" / "mlp" / "runs.csv").touch()
     (root / "book" / "_build" / "html" / "book" / "intro.html").touch()
     shutil.copy(build.ROOT / "notebooks" / SMALLEST, root / "notebooks")
@@ -34,7 +35,7 @@ def root(tmp_path):
 
 
 def test_the_zip_holds_wheel_notebooks_tables_book_and_decks(root, tmp_path):
-    assert classroom.write(tmp_path / "a.zip", root) == 7
+    assert classroom.write(tmp_path / "a.zip", root) == 8
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         names = {name.removeprefix(f"{classroom.TOP}/") for name in archive.namelist()}
         readme = archive.read(f"{classroom.TOP}/README.txt").decode()
@@ -43,6 +44,7 @@ def test_the_zip_holds_wheel_notebooks_tables_book_and_decks(root, tmp_path):
         f"notebooks/{SMALLEST}",
         "notebooks/infcop_lite-0-py3-none-any.whl",
         "notebooks/clone/experiments/error_rate.csv",
+        "notebooks/clone/experiments/one_layer.csv",
         "notebooks/clone/experiments/results/mlp/runs.csv",
         "book/book/intro.html",
         "slides/one.html",

@@ -59,6 +59,7 @@ def repository(into: Path, *wanted: str, root: Path = ROOT) -> Path:
         "README.md",
         "LICENSE",
         "experiments/error_rate.csv",
+        "experiments/one_layer.csv",
         "experiments/results",
     )
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]

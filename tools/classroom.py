@@ -53,7 +53,8 @@ def contents(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
     # where an install cell would have cloned them, so it does not try
     for table in files(root / "experiments" / "results"):
         yield table, f"notebooks/clone/{table.relative_to(root)}"
-    yield root / "experiments" / "error_rate.csv", "notebooks/clone/experiments/error_rate.csv"
+    for name in ("error_rate.csv", "one_layer.csv"):
+        yield root / "experiments" / name, f"notebooks/clone/experiments/{name}"
     for folder, name in (("html", "book"), ("slides", "slides"), ("quiz", "quiz")):
         for file in files(built / folder):
             yield file, f"{name}/{file.relative_to(built / folder)}"
