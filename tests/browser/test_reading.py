@@ -83,6 +83,10 @@ def test_without_scripts_every_row_of_a_table_stands(browser, bases):
 @pytest.mark.parametrize("size", ["phone", "tablet"])
 def test_a_box_that_scrolls_fades_towards_what_is_out_of_sight(open_page, size):
     page = open_page(CHAPTER, size=size)
+    page.evaluate(
+        "document.querySelectorAll('.bd-article details').forEach((d) => (d.open = true))"
+    )
+    page.wait_for_selector('.bd-article [data-more="right"]')
     box = page.locator('.bd-article [data-more="right"]').first
     assert "gradient" in box.evaluate("element => getComputedStyle(element).maskImage")
     box.evaluate("element => (element.scrollLeft = element.scrollWidth)")
