@@ -10,9 +10,11 @@ import nbformat
 import offline
 import plain_tables
 import pytest
+import theorem_names
 import word_counts
 from docutils import nodes
 from docutils.utils import new_document
+from sphinx_proof.nodes import proof_node
 
 from infcop_lite import glue
 
@@ -46,6 +48,32 @@ def test_a_chapter_has_its_number_in_its_title_and_keeps_its_anchor(docname, tit
     chapter_numbers.number_title(app, document)
     assert document[0][0].astext() == title
     assert document[0]["ids"] == ["when"]
+
+
+def mention(text, label="t5-5"):
+    return nodes.paragraph("", "", nodes.reference("", text, refuri=f"08.html#{label}"))
+
+
+def test_a_statement_has_its_name_beside_its_number_once_a_section_and_as_a_tooltip_ever_after():
+    stated, page = new_document("chapter"), new_document("page")
+    title = nodes.title("", " (Only the mask survives (routine))")
+    stated += nodes.Element("", title, label="t5-5", realtype="lemma")
+    first = nodes.section("", mention("Lemma 8.5"), proof_node("", mention("Lemma 8.5")))
+    first += [mention("Lemma 8.5"), mention("the lemma"), mention("Lemma 8.6", "t5-6")]
+    page += [first, nodes.section("", proof_node("", mention("Lemma 8.5")), mention("Lemma 8.5"))]
+    app = SimpleNamespace(env=SimpleNamespace(proof_list={"t5-5": {}}))
+    theorem_names.note_names(app, stated)
+    theorem_names.show_names(app, page, "page")
+    assert [reference.astext() for reference in page.findall(nodes.reference)] == [
+        "Lemma 8.5 “Only the mask survives”",
+        *["Lemma 8.5"] * 2,
+        "the lemma",
+        "Lemma 8.6",
+        "Lemma 8.5",
+        "Lemma 8.5 “Only the mask survives”",
+    ]
+    tips = [r.get("reftitle") for r in page.findall(nodes.reference) if r.astext() == "Lemma 8.5"]
+    assert tips == ["Only the mask survives"] * 3
 
 
 def cells(*sources, tags=()):
