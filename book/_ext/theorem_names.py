@@ -1,6 +1,6 @@
 """Where a statement is mentioned by its number, its name stands beside it.
 
-`Lemma 8.5` becomes `Lemma 8.5 “Only the mask survives”`, from the title of the block, the first
+`Lemma 16.2` becomes `Lemma 16.2 “Only the mask survives”`, from the title of the block, the first
 time a section mentions it. After that, and in proofs, which are folded, the name is a tooltip.
 """
 
