@@ -104,6 +104,20 @@ def test_what_a_notebook_tags_or_shows_in_a_solution_stays_as_it_is():
     assert [n.cells[0].metadata.tags for n in (hidden, solution)] == [["remove-cell"], []]
 
 
+def test_folded_cells_in_a_row_that_show_nothing_are_one_and_keep_the_numbers_for_the_prose():
+    notebook = cells("import torch", "a = 1", "glue(a=a)", "print(a)", "b = a", "ax.plot(b)", "b")
+    for cell in notebook.cells[:-1]:
+        cell.metadata.tags = ["hide-input"]
+    output = nbformat.v4.new_output("display_data", data={f"{glue.PREFIX}text/plain": "'1'"})
+    notebook.cells[2].outputs = [output]
+    notebook.cells[3].outputs = [nbformat.v4.new_output("stream", text="1")]
+    notebook.cells[5].metadata["mystnb"] = {"figure": {"name": "fig-b"}}
+    fold_cells.join(notebook)
+    joined = ["import torch\n\na = 1\n\nglue(a=a)", "print(a)", "b = a", "ax.plot(b)", "b"]
+    assert [cell.source for cell in notebook.cells] == joined
+    assert notebook.cells[0].outputs == [output]
+
+
 HEAD = '<table border="1" class="dataframe"><thead>{}</thead><tbody>{}</tbody></table>'
 
 

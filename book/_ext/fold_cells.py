@@ -1,7 +1,8 @@
 """Cells that set up or draw are folded on the page, so that those which teach are what one sees.
 
 A cell sets up if it imports or reads `profile`, and draws if it calls a plotting library. What a
-notebook tags itself stays as it is; the download is the notebook, and folds nothing.
+notebook tags itself stays as it is. Folded cells in a row that show nothing are one, so that a
+reader meets one line to unfold and not six. The download is the notebook, and folds nothing.
 """
 
 import ast
@@ -10,6 +11,8 @@ from typing import Any
 
 import nbformat
 from sphinx.application import Sphinx
+
+from infcop_lite.glue import PREFIX
 
 DRAWING = {"plt", "sns", "ax", "axes", "figure", "figures"}
 TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell", "skip-execution"}
@@ -53,11 +56,32 @@ def fold(notebook: nbformat.NotebookNode) -> None:
             tags.append("hide-input")
 
 
+def is_silent(cell: nbformat.NotebookNode) -> bool:
+    """Whether a folded cell shows nothing: no output but numbers for the prose, and no figure."""
+    kinds = [kind for output in cell.outputs for kind in output.get("data", {"shown": ""})]
+    folds = set(cell.metadata.get("tags", [])) == {"hide-input"} and "mystnb" not in cell.metadata
+    return folds and all(kind.startswith(PREFIX) for kind in kinds)
+
+
+def join(notebook: nbformat.NotebookNode) -> None:
+    """Make one cell of folded cells in a row that show nothing."""
+    joined: list[nbformat.NotebookNode] = []
+    for cell in notebook.cells:
+        row = [joined[-1], cell] if joined else []
+        if row and all(c.cell_type == "code" and is_silent(c) for c in row):
+            joined[-1].source += "\n\n" + cell.source
+            joined[-1].outputs += cell.outputs
+        else:
+            joined.append(cell)
+    notebook.cells = joined
+
+
 def fold_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """After the executed copy has been put in the notebook's place."""
     if app.env.doc2path(docname).endswith(".ipynb"):
         notebook = nbformat.reads(source[0], as_version=4)
         fold(notebook)
+        join(notebook)
         source[0] = nbformat.writes(notebook)
 
 
