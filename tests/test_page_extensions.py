@@ -59,16 +59,23 @@ def test_a_statement_has_its_name_beside_its_number_once_a_section_and_as_a_tool
     title = nodes.title("", " (Only the mask survives (routine))")
     stated += nodes.Element("", title, label="t5-5", realtype="lemma")
     first = nodes.section("", mention("Lemma 8.5"), proof_node("", mention("Lemma 8.5")))
-    first += [mention("Lemma 8.5"), mention("the lemma"), mention("Lemma 8.6", "t5-6")]
+    inner = nodes.section("", mention("Remark 8.6", "t5-6"), classes=["lemma-content"])
+    first += [mention("Lemma 8.5"), mention("the lemma"), inner, mention("Remark 8.6", "t5-6")]
+    title = nodes.title("", " (Drift (observed))")
+    here = nodes.Element("", title, label="t5-6", realtype="remark")
+    page += [nodes.section("", here, mention("Remark 8.6", "t5-6"))]
     page += [first, nodes.section("", proof_node("", mention("Lemma 8.5")), mention("Lemma 8.5"))]
-    app = SimpleNamespace(env=SimpleNamespace(proof_list={"t5-5": {}}))
-    theorem_names.note_names(app, stated)
+    app = SimpleNamespace(env=SimpleNamespace(proof_list={"t5-5": {}, "t5-6": {}}))
+    for document in (stated, page):
+        theorem_names.note_names(app, document)
     theorem_names.show_names(app, page, "page")
     assert [reference.astext() for reference in page.findall(nodes.reference)] == [
+        "Remark 8.6",
         "Lemma 8.5 “Only the mask survives”",
         *["Lemma 8.5"] * 2,
         "the lemma",
-        "Lemma 8.6",
+        "Remark 8.6 “Drift”",
+        "Remark 8.6",
         "Lemma 8.5",
         "Lemma 8.5 “Only the mask survives”",
     ]

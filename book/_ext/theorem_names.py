@@ -1,7 +1,7 @@
 """Where a statement is mentioned by its number, its name stands beside it.
 
 `Lemma 16.2` becomes `Lemma 16.2 “Only the mask survives”`, from the title of the block, the first
-time a section mentions it. After that, and in proofs, which are folded, the name is a tooltip.
+time another section mentions it. After that, and in proofs, which are folded, it is a tooltip.
 """
 
 import re
@@ -23,35 +23,45 @@ def name(title: str) -> str:
     return re.sub(r" \([^()]*\)$", "", inner)
 
 
+def statements(doctree: nodes.document) -> list[nodes.Element]:
+    """The numbered blocks of a page."""
+    return [node for node in doctree.findall(nodes.Element) if "realtype" in node]
+
+
 def note_names(app: Sphinx, doctree: nodes.document) -> None:
     """Keep the name of each statement of a page beside its number."""
     stated = getattr(app.env, "proof_list", {})
-    for node in doctree.findall(nodes.Element):
-        if "realtype" in node and node["label"] in stated:
-            stated[node["label"]]["name"] = name(node[0].astext())
+    for node in statements(doctree):
+        stated[node["label"]]["name"] = name(node[0].astext())
 
 
-def enclosing(node: nodes.Node, kind: type[nodes.Node]) -> nodes.Node | None:
-    """The nearest node of a kind that a node lies in, if any."""
+def around(node: nodes.Node) -> list[nodes.Node]:
+    """What a node lies in, the nearest first."""
+    found = []
     while node.parent is not None:
         node = node.parent
-        if isinstance(node, kind):
-            return node
-    return None
+        found.append(node)
+    return found
+
+
+def section(node: nodes.Node) -> nodes.Node | None:
+    """The section of the page that a node lies in; what a block holds is not one, though a node."""
+    parts = [part for part in around(node) if isinstance(part, nodes.section)]
+    return next((p for p in parts if not any(c.endswith("-content") for c in p["classes"])), None)
 
 
 def show_names(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """After references have been given their numbers."""
+    """After references have been given their numbers; not where the block itself stands."""
     stated = getattr(app.env, "proof_list", {})
-    named: set[tuple[str, nodes.Node | None]] = set()
+    named = {(node["label"], section(node)) for node in statements(doctree)}
     for node in doctree.findall(nodes.reference):
         label = node.get("refid") or node.get("refuri", "").rpartition("#")[2]
         found = stated.get(label, {}).get("name")
         if not found or not NUMBERED.fullmatch(node.astext()):
             continue
         node["reftitle"] = found
-        once = label, enclosing(node, nodes.section)
-        if once not in named and enclosing(node, proof_node) is None:
+        once = label, section(node)
+        if once not in named and not any(isinstance(part, proof_node) for part in around(node)):
             named.add(once)
             node += nodes.Text(f" “{found}”")
 
