@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import address
 import api_sections
 import build
+import findings
 import nbformat
 import pytest
 import yaml
@@ -76,18 +77,6 @@ def test_the_contents_list_every_notebook_once():
     assert [f"notebooks/{path.stem}" for path in build.notebooks()] == sorted(CHAPTERS)
 
 
-def test_the_first_page_lists_every_chapter_in_the_order_of_the_contents_by_its_title():
-    text = (build.ROOT / "book" / "intro.md").read_text("utf-8")
-    entry = r"(?m)^(\d+)\. \[([^]]+)\]\(\.\./notebooks/([\w-]+)\.ipynb\)"
-    titles = {
-        path.stem: nbformat.read(path, as_version=4).cells[0].source.splitlines()[0][2:]
-        for path in build.notebooks()
-    }
-    stems = [chapter.removeprefix("notebooks/") for chapter in CHAPTERS]
-    wanted = [(str(int(stem[:2])), titles[stem], stem) for stem in stems]
-    assert re.findall(entry, text) == wanted
-
-
 def test_the_api_page_has_a_section_for_every_module():
     package = build.ROOT / "infcop_lite"
     rooms = {path.stem for path in package.glob("[!_]*") if path.suffix in ("", ".py")}
@@ -105,6 +94,20 @@ class TestSite:
 
     def test_the_first_page_leads_into_the_book(self, site):
         assert "book/intro.html" in (site / "index.html").read_text("utf-8")
+
+    @pytest.mark.parametrize("width", ["wide", "narrow"])
+    def test_its_map_leads_to_every_chapter_in_order_by_its_title(self, site, width):
+        links = soup(site, "book/intro").select(f".chapter-map .{width} a")
+        titles = {link["href"]: " ".join(link.stripped_strings) for link in links}
+        chapters = [href for href in titles if "notebooks/" in href]
+        assert chapters == [f"../{chapter}.html" for chapter in CHAPTERS]
+        for chapter in CHAPTERS:
+            title = soup(site, chapter).select_one("article h1").get_text().rstrip("#")
+            assert titles[f"../{chapter}.html"] == title
+
+    def test_the_findings_of_the_first_page_are_those_of_the_chapters(self, site):
+        """Else run `python tools/findings.py`, and say in README what has changed."""
+        assert json.loads(findings.FILE.read_text("utf-8")) == findings.computed()
 
     @each_page
     def test_every_page_of_the_contents_is_there(self, site, page):

@@ -1,8 +1,10 @@
-"""README: its first screen shows both ways to prune a network of one's own, and both work."""
+"""README: both ways to prune on its first screen work; its findings are those of the book."""
 
+import json
 import re
 
 import build
+import findings
 import pytest
 import torch
 from torch import nn
@@ -52,3 +54,18 @@ def test_both_stand_on_the_first_screen_and_the_page_is_short():
     assert len(lines) <= 100
     assert "\n".join(lines[:40]).count("```python") == 2
     assert OWN_LOOP.strip().count("\n") + 1 <= 15
+
+
+def plain(text):
+    """The words alone: no mark-up, no links to runs and proofs, no breaks of lines."""
+    text = re.sub(r"\[Run\]\([^)]+\)[^\n]*", "", text)
+    text = re.sub(r"\{term\}`([^`<]+?)(?: <[^`]+>)?`", r"\1", text)
+    return " ".join(re.sub(r"[*`]|\{grid[^\n]*|:[\w-]+: [^\n]*", "", text).split())
+
+
+def test_what_was_found_is_said_in_the_words_of_the_first_page_and_the_numbers_of_the_chapters():
+    numbers = json.loads(findings.FILE.read_text("utf-8"))
+    cards = findings.section().partition("**So should")[0]
+    said = README.partition("\n## What we found\n")[2].partition("\n![")[0]
+    assert plain(said) == plain(findings.filled(cards, numbers))
+    assert len(re.findall(r"(?m)^\d\. ", said)) == 4
