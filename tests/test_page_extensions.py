@@ -3,6 +3,7 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import chapter_map
 import chapter_numbers
 import fold_cells
 import found
@@ -180,3 +181,36 @@ def test_formulas_are_set_where_there_are_any(body, kept):
     context = {"body": body, "script_files": ["_static/book.js", "mathjax/es5/tex-svg-full.js"]}
     offline.leave_out_formulas(None, "page", "page.html", context, None)
     assert len(context["script_files"]) == kept
+
+
+def test_a_figure_of_a_chapter_is_found_by_its_label_with_its_alt_text():
+    picture = nbformat.v4.new_output("display_data", {"image/png": "cGl4ZWxz"})
+    about = {"figure": {"name": "fig-a"}, "image": {"alt": "A line."}}
+    cell = nbformat.v4.new_code_cell(outputs=[picture], metadata={"mystnb": about})
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    assert found.drawn(notebook, "fig-a") == (b"pixels", "A line.")
+    assert found.drawn(notebook, "fig-b") is None
+
+
+def test_the_map_draws_an_arrow_from_what_a_chapter_says_it_needs_and_wraps_its_titles(tmp_path):
+    text = "# B?\n\nSee [C](03-c.ipynb).\n\n**What it needs.** [A](01-a.ipynb) of it.\n\nMore."
+    title = nbformat.v4.new_markdown_cell(text)
+    nbformat.write(nbformat.v4.new_notebook(cells=[title]), tmp_path / "02-b.ipynb")
+    needed = chapter_map.needs(tmp_path / "02-b.ipynb")
+    assert needed == ["notebooks/01-a"]
+    assert chapter_map.needs(tmp_path / "page.ipynb") == []
+    pages = ["notebooks/01-a", "notebooks/02-b"]
+    parts = [chapter_map.Part("One & two", pages)]
+    titles = dict(zip(pages, ("1. A?", "2. B or not B?"), strict=True))
+    svg = chapter_map.draw(parts, titles, {pages[1]: needed}, "../{}.html".format, 8)
+    assert svg.count("<path") == 1
+    assert svg.count("<tspan") == 3
+    assert '<a href="../notebooks/02-b.html">' in svg
+    assert "One &amp; two" in svg
+
+
+def test_the_contents_of_the_map_are_the_parts_that_hold_chapters(tmp_path):
+    contents = "parts:\n- {caption: I, chapters: [{file: notebooks/01-a}, {file: book/b}]}\n"
+    contents += "- {caption: Reference, chapters: [{file: book/api}]}\n"
+    (tmp_path / "_toc.yml").write_text(contents)
+    assert chapter_map.parts(tmp_path / "_toc.yml") == [("I", ["notebooks/01-a", "book/b"])]

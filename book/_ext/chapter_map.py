@@ -76,7 +76,7 @@ def draw(
     y = 0.0
     for part in within:
         y += LINE + GAP
-        words.append(f'<text class="part" x="0" y="{y:g}">{escape(part.caption)}</text>')
+        words.append(f'<text class="part" x="{TEXT_X}" y="{y:g}">{escape(part.caption)}</text>')
         for page in part.pages:
             lines = textwrap.wrap(titles[page], letters)
             spans = "".join(

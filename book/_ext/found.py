@@ -48,7 +48,9 @@ def drawn(notebook: nbformat.NotebookNode, label: str) -> tuple[bytes, str] | No
 
 def read(executed: Path) -> nbformat.NotebookNode:
     """An executed copy; without one there is nothing in it."""
-    return nbformat.read(executed, as_version=4) if executed.exists() else nbformat.v4.new_notebook()
+    return (
+        nbformat.read(executed, as_version=4) if executed.exists() else nbformat.v4.new_notebook()
+    )
 
 
 class Found(SphinxRole):

@@ -1,10 +1,10 @@
 """A drawing of book/_static within the page, so that it has the page's colours, in the dark too.
 
-    ```{inline-drawing} method.svg
-    :name: fig-method
-    :alt: What it shows, for who cannot see it.
-    The caption.
-    ```
+```{inline-drawing} method.svg
+:name: fig-method
+:alt: What it shows, for who cannot see it.
+The caption.
+```
 """
 
 from html import escape
