@@ -94,7 +94,7 @@ def draw(
         for other in before:
             if page in middle and other in middle and page != other:
                 marks.append(_arc(middle[other], middle[page]))
-    width = TEXT_X + round(letters * 8.6)
+    width = TEXT_X + round(letters * 9.5)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y + GAP:g}" '
         f'width="{width}">{"".join(marks)}{"".join(words)}</svg>'
@@ -137,7 +137,7 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
     drawings = "".join(
         f'<div class="{kind}">{draw(within, titles, needed, address, letters)}</div>'
-        for kind, letters in (("wide", 62), ("narrow", 27))
+        for kind, letters in (("wide", 62), ("narrow", 26))
     )
     html = f'<figure class="chapter-map" role="group" aria-label="{alt}">{drawings}</figure>'
     for place in places:

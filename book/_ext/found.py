@@ -68,7 +68,7 @@ class Found(SphinxRole):
         return [nodes.Text(numbers[name])], []
 
 
-class FoundFigure(Figure):  # type: ignore[misc]
+class FoundFigure(Figure):
     """Show a figure that a chapter drew once more, small, with a caption of this page."""
 
     def run(self) -> list[nodes.Node]:
