@@ -39,8 +39,8 @@ zip: book  ## the book as one file to read anywhere, without a network: book/_bu
 	rm -f book/_build/infcop-lite-book.zip
 	cd book/_build && ../../$(BIN)/python -m zipfile -c infcop-lite-book.zip html
 
-assignments: .venv/.installed  ## to hand out, to look up, to grade with otter or pytest: book/_build/assignments/
-	$(BIN)/python tools/assignments.py
+assignments: .venv/.installed  ## to hand out, to look up, to grade (SEED="2027 7" other numbers; FROM=folder of your own masters)
+	$(BIN)/python tools/assignments.py $(if $(FROM),--from "$(FROM)") $(if $(SEED),--seed $(SEED))
 
 grade: .venv/.installed  ## grade a folder of submissions into FROM/grades.csv (FROM=folder; WITH=pytest|otter|both)
 	$(BIN)/python tools/grade.py "$(FROM)" --with $(or $(WITH),pytest)

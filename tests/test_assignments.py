@@ -1,7 +1,6 @@
 """The assignments: their solutions pass, what students get fails, typical errors are caught."""
 
 import contextlib
-import inspect
 import io
 import json
 import os
@@ -15,7 +14,7 @@ import masters
 import nbformat
 import pytest
 import submission
-import verdict
+import variants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MASTERS = sorted(masters.MASTERS.glob("*.ipynb"))
@@ -41,25 +40,8 @@ def all_tests(master):
 
 def run(notebook):
     """What a notebook defines; its checks are not run."""
-    names = {}
-    for source in submission.read(notebook).cells[2:-1]:
-        if not submission.is_test(source):
-            exec(source, names)
-    return names
-
-
-def complaints(master, names):
-    """What the tests say about what a notebook defines: name of a test -> message, if it fails."""
-    said = {}
-    for test in all_tests(master):
-        scope = {}
-        exec(test.function, scope)
-        asked = inspect.signature(scope[test.name]).parameters
-        try:
-            verdict.even(scope[test.name])(**{name: names[name] for name in asked})
-        except Exception as error:
-            said[test.name] = f"{type(error).__name__}: {error}"
-    return said
+    cells = submission.read(notebook).cells[2:-1]
+    return variants.names([source for source in cells if not submission.is_test(source)])
 
 
 def test_there_are_enough():
@@ -69,15 +51,9 @@ def test_there_are_enough():
 
 
 @each_master
-def test_the_solution_gets_full_marks(made, master):
-    names = run(made(master) / "solution" / master.name)
-    assert complaints(master, names) == {}
-
-
-@each_master
 def test_the_student_version_fails_each_test_and_is_told_what_is_wanted(made, master):
     names = run(made(master) / "student" / master.name)
-    said = complaints(master, names)
+    said = variants.complaints(variants.callables(assignments.read(master)), names)
     for question in assignments.read(master):
         for test in question.tests:
             assert test.name in said, f"{test.name} passes before anything is written"
@@ -87,20 +63,74 @@ def test_the_student_version_fails_each_test_and_is_told_what_is_wanted(made, ma
 
 
 @each_master
-def test_typical_wrong_answers_are_caught_by_the_right_tests_and_no_others(made, master):
-    """A hidden one is among them: whoever writes for the visible tests alone is caught."""
-    solution = made(master) / "solution" / master.name
+def test_typical_wrong_answers_are_caught_by_a_hidden_test_too(made, master):
+    """Whoever writes for the visible tests alone is caught; what is built was checked for this."""
+    made(master)
     hidden = {test.name for test in all_tests(master) if test.hidden}
     answers = masters.wrong_answers(master)
     assert sum(answer.title.startswith("Not wrong") for answer in answers) >= 1
     for answer in answers:
-        names = run(solution)
-        exec(answer.code, names)
-        assert set(complaints(master, names)) == answer.tests, answer.title
         assert answer.title.startswith("Not wrong") is not bool(answer.tests & hidden), answer.title
 
 
-def test_adding_up_fractions_of_pruning_earns_nothing(made):
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("weights.abs()", "weights", "its own solution fails: AssertionError: keep_largest"),
+        ("## Ranks the numbers", "## Not wrong, ranks the numbers", ""),
+        ("`test_the_largest_magnitudes_are_kept`, ", "", "not what is listed"),
+        ("weights.flatten().argsort", "weights.abs().flatten().argsort", "not what is listed"),
+    ],
+)
+def test_a_master_that_does_not_tell_right_from_wrong_is_refused(tmp_path, old, new, complaint):
+    for path in (MASTERS[0], MASTERS[0].with_suffix(".wrong.md")):
+        text = path.read_text("utf-8")
+        (tmp_path / path.name).write_text(text.replace(old, new, 1), "utf-8")
+    (tmp_path / "into").mkdir()
+    with (
+        contextlib.nullcontext()
+        if not complaint
+        else pytest.raises(masters.MasterError, match=complaint)
+    ):
+        variants.write(tmp_path / MASTERS[0].name, "", tmp_path / "into")
+
+
+SEEDED = [
+    pytest.param(2027),
+    *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(50)),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDED)
+@each_master
+def test_a_seed_draws_other_numbers_that_tell_right_from_wrong_too(tmp_path, master, seed):
+    """`write` has checked the solution and each wrong answer, or refused."""
+    path = variants.write(master, str(seed), tmp_path)
+    for old, new in zip(assignments.read(master), assignments.read(path), strict=True):
+        assert old.name == new.name
+        changed = any(a.source != b.source for a, b in zip(old.tests, new.tests, strict=True))
+        assert changed, f"{old.name} stays as it was"
+    assert not any("«" in cell.source for cell in nbformat.read(path, as_version=4).cells)
+
+
+def test_a_variant_knows_its_seed_is_named_after_it_and_is_drawn_again_alike(tmp_path):
+    folder = assignments.make(MASTERS[0], tmp_path, "7")
+    drawn = [variants.write(MASTERS[0], seed, tmp_path).read_text("utf-8") for seed in "787"]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert folder.name == f"{MASTERS[0].stem}-7"
+    for version in ("student", "solution"):
+        notebook = nbformat.read(folder / version / f"{folder.name}.ipynb", as_version=4)
+        assert notebook.metadata["otter"] == {"assignment_name": folder.name, "seed": "7"}
+
+
+def test_a_seed_or_a_folder_that_makes_no_sense_is_refused_in_one_line(tmp_path, capsys):
+    assert assignments.main(["--from", str(tmp_path)]) == 2
+    assert "no master lies in" in capsys.readouterr().err
+    assert assignments.main(["--seed", "../7", "--into", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "a seed is of letters and digits, unlike '../7': SEED=2027\n"
+
+
+def test_adding_up_fractions_of_pruning_earns_nothing():
     """Two prunings by a fifth do not remove two fifths: the first error of assignment 2."""
     answer = masters.wrong_answers(MASTERS[1])[0]
     tests = next(q.tests for q in assignments.read(MASTERS[1]) if q.name == "num_prunings")
@@ -109,7 +139,7 @@ def test_adding_up_fractions_of_pruning_earns_nothing(made):
 
 @each_master
 def test_students_see_no_solution_and_no_hidden_test(made, master):
-    cells = nbformat.read(master, as_version=4).cells
+    cells = variants.filled(nbformat.read(master, as_version=4)).cells
     student = (made(master) / "student" / master.name).read_text("utf-8")
     solutions = [
         line.strip()
@@ -145,6 +175,7 @@ def test_plain_pytest_adds_up_the_points(made):
     assert result.returncode == 0
 
 
+@pytest.mark.soak
 def test_what_otter_is_given_grades_alike_and_takes_a_tensor_for_its_number(made, tmp_path):
     """Its own command, which runs tests where the notebook runs."""
     folder = made(MASTERS[0])
@@ -182,6 +213,8 @@ def edited(tmp_path, old, new):
         ("return mask.view_as", "return return mask.view_as", "invalid syntax"),
         ("return mask.view_as", "return 1 - mask.view_as", "its own solution fails"),
         ("# HIDDEN", "# SEEN", "a visible test and a hidden one"),
+        ("tie, top = choose", "tie, top = chose", "the code of its numbers fails: NameError"),
+        ("«unit\\[0\\]»", "«unit[9]»", "«unit[9]» says nothing: IndexError"),
         ("    # (BEGIN|END) SOLUTION", "    1", "would see the solution of"),
         ('"cells"', '"cell"', "bad.ipynb"),
         ("(?s)^.*$", "[]", "it is no notebook"),

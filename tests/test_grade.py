@@ -8,6 +8,7 @@ import assignments
 import corpus
 import grade
 import pytest
+import submission
 from submission import Limits
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -134,6 +135,24 @@ def test_what_cannot_be_graded_says_the_way_out(tmp_path, built, capsys, folder,
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1
+
+
+def test_each_submission_is_held_against_its_own_variant(built, tmp_path):
+    """By its metadata, and without it by the visible tests; else it is refused, and not guessed."""
+    for seed in ("", "7", "8"):
+        assignments.make(corpus.STOPPING, tmp_path, seed)
+    known = [grade.Assignment.of(folder) for folder in sorted(tmp_path.iterdir())]
+    of = {a.name: submission.read(a.folder / "student" / f"{a.name}.ipynb") for a in known}
+    assert len(of) == 3
+    for name, notebook in of.items():
+        assert grade.which(notebook, known).name == name
+        assert grade.which(submission.Notebook(notebook.cells), known).name == name
+    name = f"{corpus.STOPPING.stem}-7"
+    with pytest.raises(ValueError, match=f"{name} was not made here: `make assignments SEED=7`"):
+        grade.which(of[name], [a for a in known if a.name != name])
+    answers = [source for source in of[name].cells if not submission.is_test(source)]
+    with pytest.raises(ValueError, match="it does not say whether it is"):
+        grade.which(submission.Notebook(answers), known)
 
 
 @pytest.mark.soak

@@ -1,10 +1,12 @@
 """Make assignments from master notebooks: to hand out, to look up, to grade.
 
-    python tools/assignments.py                 every master in course/assignments
-    python tools/assignments.py MASTER.ipynb    that one alone
+    python tools/assignments.py                   every master in course/assignments
+    python tools/assignments.py MASTER.ipynb      that one alone
+    python tools/assignments.py --from FOLDER     masters of your own
+    python tools/assignments.py --seed 2027 7     two variants of each, with other numbers
 
 A master is in the format of otter-grader, whose `otter assign` takes the solutions out. What it
-makes of NN-name.ipynb lies in book/_build/assignments/NN-name:
+makes of NN-name.ipynb lies in book/_build/assignments/NN-name, or NN-name-SEED:
 
     student/NN-name.ipynb     neither solutions nor hidden tests; runs to its end, unfinished too
     solution/NN-name.ipynb    executed, with every test
@@ -14,6 +16,7 @@ makes of NN-name.ipynb lies in book/_build/assignments/NN-name:
 
 import argparse
 import ast
+import itertools
 import json
 import os
 import re
@@ -28,6 +31,7 @@ import address
 import nbclient
 import nbformat
 import otter.assign
+import variants
 import yaml
 from masters import MASTERS, ROOT, MasterError, Question, one_line, read
 from nbformat import NotebookNode
@@ -48,14 +52,15 @@ print(f"{got:g} of the {given:g} points that these tests give; hidden tests give
 BUILT = ROOT / "book" / "_build" / "assignments"
 
 
-def make(master: Path, into: Path) -> Path:
+def make(master: Path, into: Path, seed: str = "") -> Path:
     """Make the folder of one assignment, all but the outputs of its solution, and return it.
 
     Raises:
-        MasterError: as `read`; or otter refuses it; or students would see a solution.
+        MasterError: as `variants.write`; or otter refuses it; or students would see a solution.
     """
-    questions, folder = read(master), into / master.stem
     with tempfile.TemporaryDirectory() as scratch:
+        master = variants.write(master, seed, Path(scratch))
+        questions, folder = read(master), into / master.stem
         parts = {name: Path(scratch, name) for name in ("student", "solution", "pytest", "otter")}
         for part in parts.values():
             part.mkdir()
@@ -65,6 +70,7 @@ def make(master: Path, into: Path) -> Path:
         for version, made in (("student", "student"), ("solution", "autograder")):
             notebook = nbformat.read(Path(scratch, "made", made, master.name), as_version=4)
             notebook = _standalone(notebook, master.stem, questions, version == "solution")
+            notebook.metadata["otter"] = {"assignment_name": master.stem, "seed": seed}
             if version == "student" and (seen := _told(notebook, questions)):
                 raise MasterError(f"{master.name}: students would see the solution of {seen}")
             nbformat.write(notebook, parts[version] / master.name)
@@ -84,12 +90,11 @@ def make(master: Path, into: Path) -> Path:
 
 
 def _assign(master: Path, scratch: Path) -> None:
-    """Run `otter assign` on a copy, with the settings that all masters share."""
+    """Run `otter assign` in the scratch folder, with the settings that all masters share."""
     settings = yaml.safe_load((MASTERS / "config.yml").read_text("utf-8"))
     del settings["handed_out"]
     settings["requirements"] = [f"infcop-lite @ git+https://github.com/{address.configured()[0]}"]
     (scratch / "config.yml").write_text(yaml.safe_dump(settings), "utf-8")
-    shutil.copy(master, scratch)
     try:
         otter.assign.main(str(scratch / master.name), str(scratch / "made"), no_pdfs=True)
     except Exception as error:  # otter raises what it likes, AssertionError too
@@ -151,7 +156,6 @@ def _standalone(
     cells[1:1] = [code(NAME), code(_given())]
     cells.append(code(SO_FAR))
     notebook.cells = cells
-    notebook.metadata["otter"] = {"assignment_name": assignment}
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
     return notebook
@@ -201,23 +205,36 @@ def execute(notebook: Path) -> None:
     nbformat.write(cells, notebook)
 
 
+def build(master: Path, seed: str, into: Path) -> str:
+    """Make an assignment, execute its solution, and say what has come of it."""
+    with tempfile.TemporaryDirectory() as scratch:  # what was made before stays till then
+        made = make(master, Path(scratch), seed)
+        execute(next((made / "solution").glob("*.ipynb")))
+        into.mkdir(parents=True, exist_ok=True)
+        folder = into / made.name
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(made, folder)
+    told = json.loads((folder / "pytest" / "questions.json").read_text("utf-8"))
+    num_tests = sum(len(question["tests"]) for question in told)
+    return f"{folder}: {len(told)} questions, {num_tests} tests"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Make assignments from master notebooks.")
     parser.add_argument("masters", nargs="*", type=Path, help="these alone")
+    parser.add_argument("--from", dest="folder", default=MASTERS, type=Path, help="where they lie")
+    parser.add_argument("--seed", nargs="*", default=[], help="other numbers for each of these")
     parser.add_argument("--into", type=Path, default=BUILT, help="where they go")
     chosen = parser.parse_args(arguments)
     try:
-        for master in chosen.masters or sorted(MASTERS.glob("*.ipynb")):
-            questions, folder = read(master), chosen.into / master.stem
-            with tempfile.TemporaryDirectory() as scratch:  # what was made before stays till then
-                made = make(master.resolve(), Path(scratch))
-                execute(made / "solution" / master.name)
-                chosen.into.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(folder, ignore_errors=True)
-                shutil.move(made, folder)
-            num_tests = sum(len(question.tests) for question in questions)
-            print(f"{folder}: {len(questions)} questions, {num_tests} tests", flush=True)
+        if bad := [seed for seed in chosen.seed if not re.fullmatch(r"\w+", seed)]:
+            raise MasterError(f"a seed is of letters and digits, unlike {bad[0]!r}: SEED=2027")
+        found = chosen.masters or sorted(chosen.folder.glob("*.ipynb"))
+        if not found:
+            raise MasterError(f"no master lies in {chosen.folder}: FROM=folder names another")
+        for master, seed in itertools.product(found, chosen.seed or [""]):
+            print(build(master.resolve(), seed, chosen.into), flush=True)
     except (MasterError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

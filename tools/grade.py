@@ -57,7 +57,9 @@ Backend = Callable[[Assignment, Running], tuple[Verdicts, dict[str, float]]]
 def with_pytest(assignment: Assignment, running: Running) -> tuple[Verdicts, dict[str, float]]:
     """Run the files of the folder pytest/."""
     grading = Grading(running)
-    quiet = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:terminal"]
+    # The last two would collect garbage, which takes longer than the tests.
+    without = ("cacheprovider", "terminal", "unraisableexception", "threadexception")
+    quiet = ["--assert=plain", *(f"-pno:{plugin}" for plugin in without)]
     where = ["--import-mode=importlib", "--noconftest", "--rootdir", str(assignment.folder.parent)]
     files = [str(path) for path in sorted((assignment.folder / "pytest").glob("test_*.py"))]
     os.environ.pop("PYTEST_ADDOPTS", None)  # a teacher's own options are for other tests
@@ -94,22 +96,33 @@ BACKENDS: dict[str, Backend] = {"pytest": with_pytest, "otter": with_otter}
 
 
 def which(notebook: Notebook, known: Sequence[Assignment]) -> Assignment:
-    """Return the assignment of a notebook: by its metadata, or by the functions that it defines.
+    """Return the assignment of a notebook: by its metadata, or by its functions and visible tests.
 
     Raises:
-        ValueError: it defines none that is asked for.
+        ValueError: it defines none that is asked for, or its variant is not known.
     """
     otter = notebook.metadata.get("otter")
-    told = otter.get("assignment_name") if isinstance(otter, dict) else None
+    told = otter if isinstance(otter, dict) else {}
+    for assignment in known:
+        if assignment.name == told.get("assignment_name"):
+            return assignment
+    if "seed" in told:  # it is ours, and any other variant would be the wrong one
+        seed = f" SEED={told['seed']}" if told["seed"] else ""
+        name = told.get("assignment_name")
+        raise ValueError(f"{name} was not made here: `make assignments{seed}` does, then grade it")
     code = "\n".join(notebook.cells)
 
-    def asked(assignment: Assignment) -> int:
-        names = (question.name for question in assignment.questions)
-        return sum(bool(re.search(rf"\b{name}\b", code)) for name in names)
+    def alike(assignment: Assignment) -> tuple[int, int]:
+        tests = (test for q in assignment.questions for test in q.tests if not test.hidden)
+        named = sum(bool(re.search(rf"\b{q.name}\b", code)) for q in assignment.questions)
+        return named, sum(test.function in code for test in tests)
 
-    best = max(known, key=lambda assignment: (assignment.name == told, asked(assignment)))
-    if best.name != told and not asked(best):
+    best, *others = sorted(known, key=alike, reverse=True)
+    if not alike(best)[0]:
         raise ValueError("it answers no question of an assignment that was made here")
+    if others and alike(others[0]) == alike(best):
+        names = f"{best.name} or {others[0].name}"
+        raise ValueError(f"it does not say whether it is {names}: hand in the .ipynb as it was")
     return best
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from placeholders import filled
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTERS = ROOT / "course" / "assignments"
@@ -74,7 +75,7 @@ def read(master: Path) -> list[Question]:
 
 def _cells(master: Path) -> list[NotebookNode]:
     try:
-        cells: list[NotebookNode] = nbformat.read(master, as_version=4).cells
+        cells: list[NotebookNode] = filled(nbformat.read(master, as_version=4)).cells
     except AttributeError:  # JSON, but not even a dict
         raise ValueError("it is no notebook") from None
     if not (cells and cells[0].source.startswith("# ASSIGNMENT CONFIG")):
