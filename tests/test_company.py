@@ -5,10 +5,12 @@ Only seconds may differ. What a rule is compared with, the watched rule's masks,
 
 import gc
 import weakref
+from collections import Counter
 from dataclasses import asdict, fields, replace
 
 import pytest
 import torch
+from sampling import REST, lot, sampled
 
 from infcop_lite import level, sweep
 from infcop_lite.config import Config
@@ -110,14 +112,35 @@ CHANGES = {
     "augment": {"augment": "flip-shift"},
     "autocast": {"autocast": "bfloat16"},
     "seed": {"seed": 7},
-    "threads": {"threads": 2},
+    # where the processors are taken, threads wait long for one another: a few steps, few rules
+    "threads": {"threads": 2, "subset": 80, "levels": 1, "epochs": 1},
     "device": {"device": "cpu"},
     "a score of chance": {"score": "random", "rewind": "none"},
     "a fraction for each layer": {"fraction": {"fc1": 0.3, "fc[23]": 0.6}},
     "a start of one's own": {"rewind": halfway, "level_schedule": "cosine"},
     "an augmentation of one's own": {"augment": noise, "dense_epochs": 1, "rewind": "none"},
 }
-each_setting = pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+
+
+def drawn(setting, rules, most):
+    """Some of the rules, by a lot of the setting; the watched one, if it is there, always."""
+    return sorted(rules, key=lambda rule: (rule != "full", lot(f"{setting}: {rule}")))[:most]
+
+
+def each_setting(most, rules=tuple(RULES), most_rules=4):
+    """Parameters: so many settings with some of the rules; in `make soak` all with all of them."""
+    few = [p.id for p in sampled(CHANGES, most) if not p.marks and p.id != "threads"]
+    params = [pytest.param(CHANGES[k], drawn(k, rules, most_rules), id=k) for k in few]
+    two, patient = drawn("threads", rules, 2), pytest.mark.timeout(600)
+    params.append(pytest.param(CHANGES["threads"], two, id="threads", marks=patient))
+    params += [pytest.param(CHANGES[k], rules, id=f"{k}, all rules", marks=REST) for k in CHANGES]
+    return pytest.mark.parametrize(("changes", "rules"), params)
+
+
+def test_a_sample_has_every_rule_in_several_settings():
+    counts = Counter(rule for name in CHANGES for rule in drawn(name, RULES, 4))
+    assert counts.keys() == RULES.keys()
+    assert min(counts.values()) >= 5
 
 
 def test_every_field_is_tried_at_another_value_than_its_default():
@@ -135,8 +158,8 @@ def config_of(changes, rule):
     return replace(BASE, **changes | RULES[rule] | held)
 
 
-def configs_of(changes):
-    return {name: config_of(changes, name) for name in RULES}
+def configs_of(changes, rules=RULES):
+    return {name: config_of(changes, name) for name in rules}
 
 
 def told(rows, *without):
@@ -145,9 +168,9 @@ def told(rows, *without):
     return [repr({k: v for k, v in asdict(row).items() if k not in dropped}) for row in rows]
 
 
-@each_setting
-def test_a_rule_alone_comes_to_what_it_comes_to_in_company(changes):
-    configs = configs_of(changes)
+@each_setting(len(CHANGES))
+def test_a_rule_alone_comes_to_what_it_comes_to_in_company(changes, rules):
+    configs = configs_of(changes, rules)
     for every_check in (False, True) if "check_steps" in changes else (True,):
         together = {r.rule: r for r in compare(configs, "full", every_check=every_check)}
         assert together.keys() == configs.keys()
@@ -160,11 +183,11 @@ def test_a_rule_alone_comes_to_what_it_comes_to_in_company(changes):
             assert all(same)
 
 
-@each_setting
-def test_a_comparison_and_a_run_keep_the_same_rows(changes):
+@each_setting(20)
+def test_a_comparison_and_a_run_keep_the_same_rows(changes, rules):
     """Without what only a comparison knows; and a run that measures less has no other numbers."""
     of_a_comparison = ("rule", "overlap", "to_end")
-    configs = configs_of(changes)
+    configs = configs_of(changes, rules)
     together = {r.rule: r.stops for r in compare(configs, every_check=True)}
     for name, config in configs.items():
         all_of_it = list(run(config, everything=True))
@@ -175,10 +198,10 @@ def test_a_comparison_and_a_run_keep_the_same_rows(changes):
                     assert repr(getattr(more, column)) == repr(value), column
 
 
-@each_setting
-def test_a_run_goes_on_from_every_state_as_if_nothing_had_happened(changes):
+@each_setting(20, ("trained", "mask", "sure"), most_rules=1)
+def test_a_run_goes_on_from_every_state_as_if_nothing_had_happened(changes, rules):
     for everything in (False, True):
-        for config in (config_of(changes, name) for name in ("trained", "mask", "sure")):
+        for config in (config_of(changes, name) for name in rules):
             states: list[State] = []
             whole = list(run(config, keep=states.append, everything=everything))
             assert states[-1].finished

@@ -177,7 +177,9 @@ A toy of everything, on digits that are no digits.
 
 **What this chapter teaches.** That a rule, a score, a network and data can be added.
 
-**What it needs.** [Chapter 2](02-iterative-magnitude-pruning.ipynb)."""
+**What it needs.** [Chapter 2](02-iterative-magnitude-pruning.ipynb).
+
+**Time.** The box above says what this chapter takes, under *Measured*."""
 CHAPTER = {  # cell id -> text; those in CODE are code
     "title": TITLE,
     "install": install_cell.INSTALL.replace("{slug}", SLUG).replace("{extras}", "").rstrip("\n"),
@@ -240,6 +242,24 @@ EXERCISES = {  # title -> text, solution
     ),
     "A better share, open": ("Which share would you take?", "print(first[-1].train_loss)"),
 }
+
+
+QUIZ = "\n".join(
+    f"""\
+## toy-{name}
+
+Is a loss of 0.4 below {share} of a first one of 0.8?
+
++ {"Yes" if share > 0.5 else "No"}
+> So it is: the share of 0.8 is what counts.
+- {"No" if share > 0.5 else "Yes"}
+> Multiply the first loss by the share.
+- It depends on the seed
+> No seed enters a comparison of two numbers.
+"""
+    for name, share in zip(("a", "b", "c", "d", "e"), (0.1, 0.3, 0.5, 0.7, 0.9), strict=True)
+)
+TIMES = '99-toy,ci,4.0,8.0,0.5,"x86_64, 2 cores, one thread, torch 2.14.1"\n'
 
 
 def cell(name, text, code=False):
@@ -328,6 +348,9 @@ def add_chapter(root):
     write_chapter(root, chapter())
     contents = root / "book" / "_toc.yml"
     insert(contents, before="      - file: book/lying", text="      - file: notebooks/99-toy\n")
+    (root / "course" / "quiz" / "99-toy.md").write_text(QUIZ, "utf-8")
+    with (root / "benchmarks" / "times.csv").open("a", encoding="utf-8") as table:
+        table.write(TIMES)
 
 
 def add_widget(root):
@@ -352,7 +375,7 @@ MOST = {  # files, and lines added, where they are counted
     "score": (1, 10),
     "network": (1, 20),
     "data set": (1, 15),
-    "chapter": (2, None),
+    "chapter": (4, None),
     "widget": (3, None),
 }
 
@@ -371,6 +394,8 @@ def clone_with(root, additions):
     alone.repository(root, ".")
     (root / ".venv").mkdir()
     (root / ".venv" / ".installed").touch()  # so that make takes the environment for made
+    if (typed := build.ROOT / ".mypy_cache").is_dir():  # what mypy knows of other people's packages
+        (root / typed.name).symlink_to(typed)
     for path, content in FILES.items():
         (root.parent / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (root.parent / "data" / path).write_bytes(content)
@@ -429,7 +454,12 @@ def test_adding_a_thing_stays_small(clone, name):
 
 def test_make_quick_passes(clone):
     root, _ = clone
-    passes(call(root, "make", "quick", f"BIN={Path(sys.executable).parent}"), least=500)
+    """On the modules of the library in which something was added; the others are as they were."""
+    quick = [f"infcop_lite/{name}.py" for name in ("stopping", "scores", "models", "datasets")]
+    quick += ["infcop_lite/explorer/toy.py"]
+    quick += [f"tests/test_{name}.py" for name in ("layering", "stopping", "config")]
+    words = [f"BIN={Path(sys.executable).parent}", f"QUICK={' '.join(quick)}"]
+    passes(call(root, "make", "quick", *words), least=500)
 
 
 def test_what_holds_for_every_score_network_and_data_set_holds_for_the_toys(clone):
@@ -440,9 +470,10 @@ def test_what_holds_for_every_score_network_and_data_set_holds_for_the_toys(clon
 
 def test_the_shape_of_the_chapter_and_the_pages_pass(clone):
     root, _ = clone
-    names = ("notebooks", "exercises", "teaching", "book", "statements")
-    passes(pytest_in(root, *(f"tests/test_{name}.py" for name in names)), least=200)
-    passes(pytest_in(root, "tests/test_colab.py", "-k", "99-toy"), least=3)
+    names = ("notebooks", "exercises", "teaching", "book", "statements", "quiz", "times", "colab")
+    files = [f"tests/test_{name}.py" for name in names]
+    others = " or ".join(path.stem for path in build.notebooks())
+    passes(pytest_in(root, *files, "-k", f"99-toy or not ({others})"), least=100)
 
 
 def test_the_chapter_runs_on_what_was_added_and_its_picture_has_a_knob(clone):
@@ -480,7 +511,7 @@ def instead(old, new):
     return edit
 
 
-BROKEN = {  # what is left out or broken: the file, the edit, the tests that say so
+BROKEN = {  # what is left out or broken: the file, the edit, the test that says so
     "no example of the rule": (
         "tests/test_stopping.py",
         without('"halfway": (Halfway()'),
@@ -534,6 +565,12 @@ BROKEN = {  # what is left out or broken: the file, the edit, the tests that say
         "tests/test_exercises.py::"
         "test_every_chapter_has_exercises_of_all_kinds_with_solutions_that_run[99-toy]",
     ),
+    "the chapter has no quiz": (
+        "course/quiz/99-toy.md",
+        instead("## toy-e", "toy-e"),
+        "tests/test_quiz.py::"
+        "test_a_quiz_has_five_questions_and_each_wrong_answer_says_what_is_wrong[99-toy]",
+    ),
     "a cell of the chapter is numbered": (
         "notebooks/99-toy.ipynb",
         instead('"id": "run-stops"', '"id": "run-2"'),
@@ -542,17 +579,50 @@ BROKEN = {  # what is left out or broken: the file, the edit, the tests that say
 }
 
 
-@pytest.mark.parametrize(("path", "edit", "tests"), BROKEN.values(), ids=BROKEN)
-def test_what_is_left_out_or_broken_is_noticed(clone, path, edit, tests):
+#: What is broken together, so that one start of pytest is enough: no two of them meet in a file.
+ROUNDS = (
+    (
+        "no example of the rule",
+        "the score changes the network",
+        "the network has other weights",
+        "the data set has too few classes",
+        "the chapter is not in the contents",
+        "an exercise of the chapter is open to nobody",
+    ),
+    (
+        "the rule forgets its share",
+        "the chapter is not on the first page",
+        "the widget is in no table",
+        "a cell of the chapter is numbered",
+        "the chapter has no quiz",
+    ),
+    ("the rule takes any share", "the widget imports what is above it"),
+)
+
+
+def test_everything_that_may_break_is_broken_once_and_meets_nothing_else_broken():
+    assert sorted(name for names in ROUNDS for name in names) == sorted(BROKEN)
+    for names in ROUNDS:
+        touched = [{path, tests.partition("::")[0]} for path, _, tests in map(BROKEN.get, names)]
+        assert sum(map(len, touched)) == len(set.union(*touched))
+
+
+@pytest.mark.parametrize("names", ROUNDS, ids=range(1, len(ROUNDS) + 1))
+def test_what_is_left_out_or_broken_is_noticed(clone, names):
     root, _ = clone
-    sound = (root / path).read_text("utf-8")
-    (root / path).write_text(edit(sound), "utf-8")
+    broken = [BROKEN[name] for name in names]
+    sound = {path: (root / path).read_text("utf-8") for path, _, _ in broken}
     try:
-        done = pytest_in(root, tests, "-x")
+        for path, edit, _ in broken:
+            (root / path).write_text(edit(sound[path]), "utf-8")
+        done = pytest_in(root, *(test for _, _, test in broken))
     finally:
-        (root / path).write_text(sound, "utf-8")
+        for path, text in sound.items():
+            (root / path).write_text(text, "utf-8")
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
-    assert re.search(r"(?m)^1 failed", done.stdout), done.stdout[-3000:]
+    failed = re.findall(r"(?m)^FAILED (\S+)", done.stdout)
+    named = {test for _, _, test in broken}
+    assert {name if name in named else name.partition("[")[0] for name in failed} == named
 
 
 # --- that CONTRIBUTING says so -----------------------------------------------------------------
@@ -568,6 +638,7 @@ HEADINGS = {
 }
 GENERAL = {  # how CONTRIBUTING writes what has a name of its own
     "notebooks/99-toy.ipynb": "notebooks/NN-question.ipynb",
+    "course/quiz/99-toy.md": "course/quiz/NN-question.md",
     "infcop_lite/explorer/toy.py": "infcop_lite/explorer/",
 }
 

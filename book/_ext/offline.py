@@ -1,4 +1,4 @@
-"""The built book needs no network: maths and widgets come with it, and nothing else is loaded."""
+"""The built book needs no network: formulas come with it, and nothing else is loaded."""
 
 from pathlib import Path
 from typing import Any
@@ -8,26 +8,21 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-CDN_NOTE = "This copy of the book loads its formulas and widgets from a network."
+CDN_NOTE = "This copy of the book loads its formulas from a network."
 
 
 def use_local_copies(app: Sphinx, config: Config) -> None:
-    """Point MathJax and the widgets to vendored files; without npm, to the same ones on a CDN."""
-    packages = (vendor.MATHJAX, vendor.WIDGETS)
-    kept = Path(app.srcdir, "book", "_build", "vendor")
-    folders = [vendor.fetch(package, kept) for package in packages]
-    local = None not in folders
-    if local:
+    """Point MathJax to its vendored file; without npm, to the same one on a CDN."""
+    folder = vendor.fetch(vendor.MATHJAX, Path(app.srcdir, "book", "_build", "vendor"))
+    if folder:
         # Only now: Jupyter Book puts every script below the static paths of _config.yml on every
-        # page, and a bundle of widgets that runs twice draws every widget twice.
-        config.html_static_path += [str(folder) for folder in folders]
+        # page, also where there is no formula.
+        config.html_static_path += [str(folder)]
     else:
-        print("no npm or no network: the book's formulas and widgets will come from a CDN")
+        print("no npm or no network: the book's formulas will come from a CDN")
         config.html_theme_options["extra_footer"] = f"<p>{CDN_NOTE}</p>"
-    mathjax, widgets = (package.folder if local else package.cdn for package in packages)
-    config.mathjax_path = f"{mathjax}/es5/tex-svg-full.js"
-    # The bundle that needs no RequireJS, which MyST-NB would load from a CDN.
-    config.nb_ipywidgets_js = {f"{widgets}/dist/embed.js": {"defer": "defer"}}
+    where = vendor.MATHJAX.folder if folder else vendor.MATHJAX.cdn
+    config.mathjax_path = f"{where}/es5/tex-svg-full.js"
 
 
 def leave_out_formulas(
@@ -37,8 +32,7 @@ def leave_out_formulas(
 
     Sphinx asks whether there is one before citations are resolved, and then takes too many.
     """
-    body = context.get("body", "")
-    if 'class="math' not in body and "jupyter.widget-state" not in body:
+    if 'class="math' not in context.get("body", ""):
         scripts = context.get("script_files", [])
         context["script_files"] = [s for s in scripts if "mathjax" not in str(s).lower()]
 

@@ -56,7 +56,7 @@ const BookTables = (() => {
 
   function prepare(table) {
     const rows = [...(table.tBodies[0]?.rows ?? [])];
-    if (!table.tHead || rows.length < 3 || table.closest("details, .widget-subarea")) return;
+    if (!table.tHead || rows.length < 3 || table.closest("details")) return;
     repeatNames(rows);
     let folded = rows.length >= LONG;
     const shown = () => rows.forEach((row, i) => row.classList.toggle("folded", folded && i >= SHOWN));
