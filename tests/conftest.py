@@ -1,9 +1,13 @@
 """The notebooks are executed and the book is built once per session, by what `make book` calls."""
 
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+# Before anything loads torch: on a busy machine threads that wait for one another shall sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import build
 import pytest

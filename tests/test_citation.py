@@ -44,3 +44,18 @@ def test_the_book_is_cited_as_in_its_citation_file():
 def test_the_cited_version_is_that_of_the_library():
     project = tomllib.loads((build.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert CITATION["version"] == project["version"]
+
+
+def test_the_licences_are_said_alike_wherever_a_reader_looks():
+    texts = {name: (build.ROOT / name).read_text("utf-8") for name in ("LICENSE", "LICENSE-text")}
+    assert texts["LICENSE"].startswith("MIT License")
+    assert texts["LICENSE-text"].startswith("Creative Commons Attribution 4.0 International")
+    assert "Section 8" in texts["LICENSE-text"]
+    config = yaml.safe_load((build.ROOT / "_config.yml").read_text("utf-8"))
+    footer = config["sphinx"]["config"]["html_theme_options"]["extra_footer"]
+    readme = (build.ROOT / "README.md").read_text("utf-8")
+    assert "[LICENSE](LICENSE)" in readme
+    assert "[LICENSE-text](LICENSE-text)" in readme
+    for text in (footer, readme):
+        assert "CC BY 4.0" in text
+        assert re.search(r"Code: MIT\b", text)

@@ -85,12 +85,14 @@ def config():
 def test_a_book_built_without_npm_loads_from_a_cdn_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     settings = config()
+    settings.html_theme_options["extra_footer"] = "<p>CC BY 4.0</p>"
     offline.use_local_copies(SimpleNamespace(srcdir=tmp_path), settings)
     assert settings.html_static_path == []
     assert settings.mathjax_path == (
         "https://cdn.jsdelivr.net/npm/mathjax@3.2.2/es5/tex-svg-full.js"
     )
-    assert offline.CDN_NOTE in settings.html_theme_options["extra_footer"]
+    footer = f"<p>CC BY 4.0</p><p>{offline.CDN_NOTE}</p>"
+    assert settings.html_theme_options["extra_footer"] == footer
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 

@@ -20,7 +20,8 @@ def use_local_copies(app: Sphinx, config: Config) -> None:
         config.html_static_path += [str(folder)]
     else:
         print("no npm or no network: the book's formulas will come from a CDN")
-        config.html_theme_options["extra_footer"] = f"<p>{CDN_NOTE}</p>"
+        options = config.html_theme_options
+        options["extra_footer"] = f"{options.get('extra_footer', '')}<p>{CDN_NOTE}</p>"
     where = vendor.MATHJAX.folder if folder else vendor.MATHJAX.cdn
     config.mathjax_path = f"{where}/es5/tex-svg-full.js"
 
