@@ -9,6 +9,7 @@ Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592.
 import sys
 from typing import Any
 
+from . import _interrupted as _interrupted  # before what takes seconds to import
 from . import _moved
 from .collecting import collect as read_runs
 from .compacting import compact

@@ -219,7 +219,8 @@ def fit_decay(epochs: Sequence[float], distances: Sequence[float]) -> dict[str, 
 
     Returns:
         ``c``, ``rate`` (λ per epoch), ``floor`` (φ), and ``explained``: the fraction of the
-        variance that the model explains, at most 1.
+        variance that the model explains, at most 1. A distance that stays as it is has no rate and
+        no variance: both are NaN, and c is 0.
 
     Raises:
         ValueError: fewer than four checks, or distances that are not finite.
@@ -231,6 +232,8 @@ def fit_decay(epochs: Sequence[float], distances: Sequence[float]) -> dict[str, 
     t, d = np.asarray(epochs, float), np.asarray(distances, float)
     if len(t) < 4 or not np.isfinite(d).all():
         raise ValueError("a decay is fitted to at least four finite distances")
+    if np.ptp(d) == 0:
+        return {"c": 0.0, "rate": np.nan, "floor": float(d[0]), "explained": np.nan}
 
     def model(t: np.ndarray, c: float, rate: float, floor: float) -> np.ndarray:
         return c * rate**t + floor
@@ -244,5 +247,5 @@ def fit_decay(epochs: Sequence[float], distances: Sequence[float]) -> dict[str, 
         fits.append((float(((model(t, *found) - d) ** 2).sum()), found))
     error, (c, rate, floor) = min(fits, key=lambda fit: fit[0])
     variance = float(((d - d.mean()) ** 2).sum())
-    explained = 1 - error / variance if variance else 1.0
-    return {"c": float(c), "rate": float(rate), "floor": float(floor), "explained": explained}
+    found = {"c": float(c), "rate": float(rate), "floor": float(floor)}
+    return found | {"explained": 1 - error / variance}

@@ -114,6 +114,14 @@ class Tree:
             self._take_reference("warmup")
             return start
         check_masks(self.trainer.model, state.start.masks)
+        for name, value in self.trainer.model.state_dict().items():
+            kept = state.start.weights.get(name, value)
+            if kept.dtype != value.dtype:  # which a copy would round without a word
+                found, own = (str(each.dtype).removeprefix("torch.") for each in (kept, value))
+                raise ValueError(
+                    f"the state holds {name} in {found}, the network has {own}: it is damaged or "
+                    "of another network; delete it to start anew"
+                )
         device = self.trainer.device
         self.snapshot = state.start.weights if state.snapshot is None else state.snapshot
         self.trainer.hold_against(self.snapshot)

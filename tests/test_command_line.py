@@ -547,3 +547,23 @@ def test_a_process_refuses_in_one_line_with_exit_code_2(tmp_path):
     result = in_a_process("run", "--data", "mnist", "--out", str(tmp_path / "out"))
     line = refused((result.returncode, result.stdout, result.stderr))
     assert "mnist not found" in line
+
+
+@pytest.mark.parametrize(
+    ("raised", "lines"),
+    [("KeyboardInterrupt", ["infcop_lite: interrupted"]), ("ImportError('no torch')", None)],
+    ids=["Ctrl-C", "anything else"],
+)
+def test_an_interruption_of_the_imports_ends_in_one_line(tmp_path, raised, lines):
+    (tmp_path / "torch.py").write_text(f"raise {raised}\n")
+    root = Path(command_line.__file__).parent.parent
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, root)))}
+    command = [sys.executable, "-m", "infcop_lite", "run", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    said = done.stderr.splitlines()
+    if lines:
+        assert said == lines
+    else:
+        assert said[-1].endswith("ImportError: no torch")
+        assert len(said) > 3

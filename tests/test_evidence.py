@@ -470,6 +470,13 @@ def test_distances_without_a_trend_are_not_explained():
     assert fit["explained"] < 0.3
 
 
+def test_a_distance_that_stays_as_it_is_has_no_decay_to_be_explained():
+    fit = evidence.fit_decay(np.arange(5.0), [0.1] * 5)
+    assert (fit["c"], fit["floor"]) == (0.0, 0.1)
+    assert math.isnan(fit["rate"])
+    assert math.isnan(fit["explained"])
+
+
 @pytest.mark.parametrize("distances", [[1.0, 2.0, 3.0], [1.0, math.nan, 1.0, 2.0]])
 def test_a_decay_of_too_few_or_missing_distances_is_refused(distances):
     with pytest.raises(ValueError, match="at least four finite distances"):

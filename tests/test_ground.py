@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import build
 import ground
 import pytest
+
+from infcop_lite import ledger
 
 # --- an environment knows where it was made ----------------------------------------------------
 
@@ -63,6 +66,23 @@ def test_the_library_of_another_clone_is_refused(tmp_path, monkeypatch, capsys):
     assert said.startswith("cannot build: the library would be ")
     assert f"not that of {tmp_path}" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_book_that_is_being_built_is_not_built_a_second_time(
+    tmp_path, monkeypatch, capsys, taken
+):
+    done = []
+    monkeypatch.setattr(build, "BUILT", tmp_path / "_build")
+    monkeypatch.setattr(build, "execute_all", lambda chosen, profile: done.append(profile) or {})
+    monkeypatch.setattr(build, "html", lambda: done.append("html"))
+    monkeypatch.setattr(sys, "argv", ["build.py"])
+    (tmp_path / "_build").mkdir()
+    with ledger.lock(tmp_path / "_build") if taken else nullcontext():
+        assert build.main() == int(taken)
+    assert done == ([] if taken else ["ci", "html"])
+    line = f"cannot build: another process is at work in {tmp_path / '_build'}\n"
+    assert capsys.readouterr().err == (line if taken else "")
 
 
 def test_every_look_is_taken_and_passes_here():

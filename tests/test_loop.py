@@ -970,3 +970,14 @@ def test_a_diverging_run_says_so(options):
 def test_a_run_that_diverges_in_warm_up_says_so():
     with pytest.raises(FloatingPointError, match="not finite"):
         rows_of(lr=1e30, levels=0, epochs=0, warmup_epochs=0.1)
+
+
+def test_a_state_in_another_precision_is_refused_and_not_rounded():
+    states = []
+    config = Config(**FAST)
+    list(run_imp(config, keep=states.append))
+    state = states[1]
+    weights = {name: value.double() for name, value in state.start.weights.items()}
+    forged = replace(state, start=replace(state.start, weights=weights))
+    with pytest.raises(ValueError, match=r"holds .* in float64, the network has float32"):
+        list(run_imp(config, forged))

@@ -29,10 +29,12 @@ import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError
 
+from infcop_lite import ledger
 from infcop_lite.pool import side_by_side
 
 ROOT = Path(__file__).resolve().parent.parent
-EXECUTED = ROOT / "book" / "_build" / "executed" / "notebooks"
+BUILT = ROOT / "book" / "_build"
+EXECUTED = BUILT / "executed" / "notebooks"
 STALLED = (CellTimeoutError, RuntimeError)  # the latter of a kernel that dies or does not start
 FAILED = ".failed.txt"  # beside the executed copies, until it is read: how an attempt failed
 CELL_TIMEOUT_S = {"ci": 120, "laptop": 3600, "paper": None}  # by profile
@@ -207,16 +209,33 @@ def main() -> int:
     except ground.GroundError as error:
         print(f"cannot build: {error}", file=sys.stderr)
         return 1
-    outcomes = execute_all(chosen or notebooks(), profile=arguments.profile)
+    if chosen:
+        return _run_all(chosen, arguments.profile)
+    BUILT.mkdir(parents=True, exist_ok=True)
+    try:
+        with ledger.lock(BUILT):  # two builds would take away one another's pages
+            return _run_all(notebooks(), arguments.profile) or _write()
+    except BlockingIOError as error:
+        print(f"cannot build: {error}", file=sys.stderr)
+        return 1
+
+
+def _run_all(chosen: list[Path], profile: str) -> int:
+    """Execute notebooks; say what failed, and return the exit code."""
+    outcomes = execute_all(chosen, profile=profile)
     if errors := [str(error) for error in outcomes.values() if error]:
         print(*errors, sep="\n\n", file=sys.stderr)
         return 1
-    if not chosen:
-        try:
-            html()
-        except subprocess.CalledProcessError as error:
-            return error.returncode
-        print("the book: book/_build/html/index.html")
+    return 0
+
+
+def _write() -> int:
+    """Build the pages, and return the exit code."""
+    try:
+        html()
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    print("the book: book/_build/html/index.html")
     return 0
 
 

@@ -3,7 +3,8 @@
 .venv/bin/python tools/soak.py         everything; tests/soak.md then says when, where and what
 .venv/bin/python tools/soak.py book    one part of it
 
-kills   a run is killed at random moments, two hundred times, and ends as if nothing had happened
+kills   a run is killed at random moments, two hundred times, and ends as if nothing had happened;
+        and whole what `make test` takes samples of, a chapter alone or a rule in company say
 mutants one wrong line of the science at a time, and the test that must notice it
 book    every chapter is executed from nothing and compared, output by output, with what lies there
 """
