@@ -26,7 +26,8 @@ def sampled(
     >>> [bool(p.marks) for p in sampled("abcd", 2, always="d")]
     [True, True, False, False]
     """
-    values, kept = list(values), list(always)
+    values, first = list(values), list(always)
+    kept = [value for value in values if value in first]
     drawn = sorted((v for v in values if v not in kept), key=lambda value: lot(name(value)))
     kept += drawn[: max(most - len(kept), 0)]
     return [

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import build
 import pytest
+from sampling import sampled
 from test_book import PAGES as CONTENTS
 from test_book import parse
 
@@ -22,6 +23,9 @@ REDIRECTS = [
     for line in (build.ROOT / "book" / "redirects.txt").read_text("utf-8").splitlines()
     if not line.startswith("#")
 ]
+#: One of each kind: the first, a chapter, prose with formulas, signatures, what scripts draw.
+KINDS = ("book/intro", "notebooks/09-mnist", "book/notation", "book/api", "book/playground")
+KINDS += ("search", "genindex")
 each_page = pytest.mark.parametrize("page_name", PAGES)
 each_way = pytest.mark.parametrize("over", ["file", "http"])
 
@@ -69,6 +73,7 @@ class TestEveryPage:
         page.set_viewport_size({"width": 1440, "height": 900})
         assert not barriers(page)
 
+    @pytest.mark.parametrize("page", sampled(PAGES, 14, always=KINDS), indirect=True)
     def test_nor_in_the_dark(self, page, barriers):
         """The theme changes colours alone, so that contrast is all there is to test again."""
         page.emulate_media(color_scheme="dark")
@@ -76,7 +81,10 @@ class TestEveryPage:
         assert not barriers(page, "color-contrast", "link-in-text-block")
 
 
-@pytest.mark.parametrize("page_name", [p for p in PAGES if p.split("/")[-1] not in NUM_WIDGETS])
+WITHOUT_WIDGETS = [p for p in PAGES if p.split("/")[-1] not in NUM_WIDGETS]
+
+
+@pytest.mark.parametrize("page_name", sampled(WITHOUT_WIDGETS, 8, always=KINDS))
 def test_every_page_works_from_a_server_without_a_network(open_page, page_name):
     """Those with widgets are opened there by the tests of their widgets."""
     open_page(page_name, over="http").wait_for_load_state("networkidle")

@@ -8,6 +8,7 @@ import pytest
 import slides
 import vendor
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from sampling import sampled
 
 from .conftest import Opener, missing
 
@@ -199,11 +200,14 @@ def walk(deck, key):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 class TestDecks:
-    @pytest.mark.parametrize(
-        ("key", "size"), [("ArrowRight", (1280, 720)), ("Space", (1920, 1080))]
-    )
-    def test_every_slide_is_reached_by_keyboard_and_is_whole(self, deck, key, size):
-        width, height = size
+    def test_every_slide_is_reached_by_keyboard_and_is_whole(self, deck):
+        self.is_whole(deck, "ArrowRight", 1280, 720)
+
+    @pytest.mark.parametrize("deck", sampled(SOURCES, 1), indirect=True)
+    def test_so_it_is_on_a_larger_screen_by_another_key(self, deck):
+        self.is_whole(deck, "Space", 1920, 1080)
+
+    def is_whole(self, deck, key, width, height):
         deck.set_viewport_size({"width": width, "height": height})
         faults = walk(deck, key)
         assert len(faults) == len(slides.parse(SOURCES[deck.name]))
