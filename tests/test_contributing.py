@@ -410,8 +410,6 @@ def clone_with(root, additions):
     alone.repository(root, ".")
     (root / ".venv").mkdir()
     (root / ".venv" / ".installed").touch()  # so that make takes the environment for made
-    if (typed := build.ROOT / ".mypy_cache").is_dir():  # what mypy knows of other people's packages
-        (root / typed.name).symlink_to(typed)
     for path, content in FILES.items():
         (root.parent / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (root.parent / "data" / path).write_bytes(content)
