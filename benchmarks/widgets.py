@@ -1,6 +1,6 @@
 """How long a reader waits for the first widget of a page: milliseconds after DOMContentLoaded.
 
-    .venv/bin/python benchmarks/widgets.py notebooks/08-when-to-stop notebooks/09-mnist
+    .venv/bin/python benchmarks/widgets.py notebooks/15-when-to-stop notebooks/04-mnist
 
 Opens built pages on a loopback server, some times each, in Debian's Chromium. Nothing is asserted.
 """
@@ -51,7 +51,7 @@ def wait(browser: Browser, url: str) -> float:
 def main() -> None:
     """The command line; see the top of this file."""
     parser = argparse.ArgumentParser(description="Milliseconds to the first widget of pages.")
-    parser.add_argument("pages", nargs="+", help="as in _toc.yml: notebooks/09-mnist")
+    parser.add_argument("pages", nargs="+", help="as in _toc.yml: notebooks/04-mnist")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))

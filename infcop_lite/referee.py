@@ -1,7 +1,7 @@
 """Rows of anybody's runs -> what a referee would say of them, in ten lines of plain words.
 
 Each family of runs that holds more than one rule gets a report of its own. What the words mean,
-chapter 11 says; the statistics are those of `verdicts`, the faults those of `faults`.
+chapter 6 says; the statistics are those of `verdicts`, the faults those of `faults`.
 """
 
 import pandas as pd

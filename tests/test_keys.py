@@ -6,7 +6,7 @@ import build
 import keys
 import pytest
 
-CHAPTERS = {path.stem[:2]: path for path in build.notebooks()}
+CHAPTERS = {path.stem[3:]: path for path in build.notebooks()}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def append(path, text):
 
 def test_a_change_of_a_module_concerns_the_chapters_that_import_it(clone):
     costs = clone / "infcop_lite" / "explorer" / "costs.py"
-    assert changed(clone, lambda: append(costs, "\nNEW = 1\n")) == {"08"}
+    assert changed(clone, lambda: append(costs, "\nNEW = 1\n")) == {"when-to-stop"}
 
 
 def test_a_comment_concerns_no_chapter(clone):
@@ -51,28 +51,45 @@ def test_what_a_module_imports_counts_as_the_module(clone):
     assert changed(clone, lambda: append(masks, "\nNEW = 1\n")) == set(CHAPTERS)
     knobs = clone / "infcop_lite" / "explorer" / "knobs.py"
     concerned = changed(clone, lambda: append(knobs, "\nNEW = 1\n"))
-    assert {"08", "09"} <= concerned
-    assert "02" not in concerned
+    assert {"when-to-stop", "mnist"} <= concerned
+    assert "iterative-magnitude-pruning" not in concerned
 
 
 def test_a_table_concerns_the_chapters_that_read_it(clone):
     tables = clone / "experiments" / "results"
     grid = next((tables / "mlp-grid").glob("fixed-*.csv"))
-    assert changed(clone, lambda: append(grid, "0\n")) == {"06", "08", "09", "10", "11", "12", "13"}
-    others = {"08", "09", "10", "11", "12", "13"}
+    assert changed(clone, lambda: append(grid, "0\n")) == {
+        "gradient-flow",
+        "when-to-stop",
+        "mnist",
+        "cifar10",
+        "fair-comparisons",
+        "neighbours",
+        "prune-your-own-model",
+    }
+    others = {
+        "when-to-stop",
+        "mnist",
+        "cifar10",
+        "fair-comparisons",
+        "neighbours",
+        "prune-your-own-model",
+    }
     assert changed(clone, lambda: append(tables / "lenet5" / "runs.csv", "0\n")) == others
     assert changed(clone, lambda: append(tables / "provenance.jsonl", "{}\n")) == others
 
 
 def test_a_table_beside_the_results_concerns_the_chapter_that_names_it():
     rates = build.ROOT / "experiments" / "error_rate.csv"
-    assert keys.tables(keys.code_of(CHAPTERS["05"])) == [rates]
-    assert rates not in keys.tables(keys.code_of(CHAPTERS["06"]))
+    assert keys.tables(keys.code_of(CHAPTERS["information-flow"])) == [rates]
+    assert rates not in keys.tables(keys.code_of(CHAPTERS["gradient-flow"]))
 
 
 def test_its_own_text_a_pin_and_the_data_concern_a_chapter(clone, monkeypatch):
-    path = clone / "notebooks" / CHAPTERS["03"].name
-    assert changed(clone, lambda: path.write_text(path.read_text("utf-8") + "\n")) == {"03"}
+    path = clone / "notebooks" / CHAPTERS["stopping-criterion"].name
+    assert changed(clone, lambda: path.write_text(path.read_text("utf-8") + "\n")) == {
+        "stopping-criterion"
+    }
     data = clone / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte"
     data.parent.mkdir(parents=True)
     assert changed(clone, lambda: data.write_text("new")) == set(CHAPTERS)
@@ -96,7 +113,7 @@ def test_a_folder_of_data_that_is_named_by_nothing_is_not_the_working_one(clone,
 
 
 def test_the_number_of_threads_concerns_a_chapter(clone, monkeypatch):
-    chapter, before = clone / "notebooks" / CHAPTERS["02"].name, []
+    chapter, before = clone / "notebooks" / CHAPTERS["iterative-magnitude-pruning"].name, []
     for threads in ("1", "7"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         before.append(keys.key(chapter, {"profile": "ci"}, clone))

@@ -606,8 +606,8 @@ def test_the_runs_of_the_chapter_are_those_that_its_script_would_make(name):
 # --- which rule when: the guide of the chapter --------------------------------------------------
 
 
-def cells_of(number):
-    (path,) = (build.ROOT / "notebooks").glob(f"{number}-*.ipynb")
+def cells_of(name):
+    (path,) = (build.ROOT / "notebooks").glob(f"??-{name}.ipynb")
     return nbformat.read(path, as_version=4).cells
 
 
@@ -625,7 +625,7 @@ def guide(monkeypatch, results):
     """
     monkeypatch.setenv("INFCOP_RESULTS_DIR", str(results))
     monkeypatch.setattr(plt, "show", plt.close)
-    cells = cells_of(13)
+    cells = cells_of("prune-your-own-model")
     parts = [cell for cell in section(cells, "Which rule when?") if cell.cell_type == "code"]
     code = [cell.source for cell in parts if not cell.id.endswith("-said")]
     (imports,) = [cell.source for cell in cells if "import matplotlib" in cell.source]
@@ -665,7 +665,9 @@ def test_the_guide_says_less_where_there_are_fewer_results(monkeypatch, tmp_path
 
 
 def test_the_guide_advises_what_prune_takes():
-    prose = "\n".join(cell.source for cell in section(cells_of(13), "Which rule when?"))
+    prose = "\n".join(
+        cell.source for cell in section(cells_of("prune-your-own-model"), "Which rule when?")
+    )
     stops, options = re.findall(r'`stop="([\w-]+)"`', prose), re.findall(r"`(\w+)=", prose)
     assert {"patience", "twice-loss"} <= set(stops) <= set(STOPS)
     assert set(options) <= {field.name for field in fields(Config)}
@@ -674,8 +676,10 @@ def test_the_guide_advises_what_prune_takes():
         assert hasattr(stopping, name)
 
 
-@pytest.mark.parametrize("number", ["09", 10, 11, 12, 13])
-def test_margins_stand_in_one_place(number):
-    code = [cell.source for cell in cells_of(number) if cell.cell_type == "code"]
+@pytest.mark.parametrize(
+    "name", ["mnist", "cifar10", "fair-comparisons", "neighbours", "prune-your-own-model"]
+)
+def test_margins_stand_in_one_place(name):
+    code = [cell.source for cell in cells_of(name) if cell.cell_type == "code"]
     assert any("evidence.MARGINS" in source for source in code)
     assert not any(re.search(r"margins? = (\{|0)", source) for source in code)

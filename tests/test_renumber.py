@@ -57,6 +57,10 @@ def test_files_links_and_mentions_follow_the_contents(house):
     assert read["experiments/protocol.md"] == "chapter 3\n"
 
 
+def test_the_chapters_of_the_book_have_the_numbers_of_the_contents():
+    assert renumber.renamed(renumber.in_order()) == {}
+
+
 def test_old_addresses_lead_to_the_new_ones(house):
     renumber.main(house)
     assert (house / "book" / "redirects.txt").read_text("utf-8").splitlines() == [

@@ -44,7 +44,7 @@ def test_the_page_lists_every_statement_of_the_chapters():
 
 def test_where_the_statements_on_convolutions_stood_an_anchor_and_a_link_are_left():
     notebook = nbformat.read(
-        build.ROOT / "notebooks" / "07-what-consistency-guarantees.ipynb", as_version=4
+        build.ROOT / "notebooks" / "14-what-consistency-guarantees.ipynb", as_version=4
     )
     (cell,) = [cell for cell in notebook.cells if "# Convolutions and BatchNorm" in cell.source]
     left = set(re.findall(r'<span id="([\w-]+)"></span>', cell.source))
@@ -66,7 +66,7 @@ def test_every_statement_has_a_test_that_carries_its_number(label):
 
 def test_the_addresses_of_statements_that_moved_still_lead_to_where_they_are_now():
     """The page they stood on keeps an anchor of that name, beside a link to the new page."""
-    notebook = nbformat.read(build.ROOT / "notebooks" / "08-when-to-stop.ipynb", as_version=4)
+    notebook = nbformat.read(build.ROOT / "notebooks" / "15-when-to-stop.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if '<span id="t6-1">' in cell.source]
     anchors = re.findall(r'<span id="([\w-]+)"></span>', cell.source)
     moved = ["t5-4", "t5-5", "t5-5b", "rem-stop-drift", "fig-stop-ends", "fig-stop-mask"]

@@ -44,7 +44,7 @@ def computed(executed: Path = build.EXECUTED) -> Findings:
 def filled(text: str, findings: Findings) -> str:
     """Put the numbers where the roles stand.
 
-    >>> filled("**{found}`09-mnist:most`** of all", {"09-mnist": {"most": "90 %"}})
+    >>> filled("**{found}`04-mnist:most`** of all", {"04-mnist": {"most": "90 %"}})
     '**90 %** of all'
     """
     return ROLE.sub(lambda role: findings[role[1]][role[2]], text)

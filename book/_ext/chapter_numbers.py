@@ -20,7 +20,7 @@ FigureNumbers = dict[str, dict[str, dict[str, tuple[int, ...]]]]  # page -> kind
 def chapter(docname: str) -> int | None:
     """The number of a chapter; other pages have none.
 
-    >>> chapter("notebooks/08-when-to-stop"), chapter("book/glossary")
+    >>> chapter("notebooks/15-when-to-stop"), chapter("book/glossary")
     (8, None)
     """
     found = re.match(r"(\d+)-", PurePosixPath(docname).name)

@@ -1,4 +1,4 @@
-"""Beat the constant: what the page of chapter 11 replays a reader's rule on, and holds it against.
+"""Beat the constant: what the page of chapter 6 replays a reader's rule on, and holds it against.
 
 The page's own script parses the rule and replays it. It shows what the nearest recorded timetable
 was worth. `held_out` says how far that is off for a rule that was left out.

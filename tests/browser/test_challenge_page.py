@@ -1,4 +1,4 @@
-"""Beat the constant, with chapter 11's own markup and data in a page of its own, from a folder."""
+"""Beat the constant, with chapter 6's own markup and data in a page of its own, from a folder."""
 
 import functools
 import re
@@ -17,8 +17,8 @@ NAMES = {"mlp-replay": "MLP on MNIST", "convnet": "ConvNet on CIFAR-10"}
 
 @pytest.fixture(scope="module")
 def markup():
-    """What chapter 11 has for the rule and the slider, as HTML."""
-    chapter = build.ROOT / "notebooks" / "11-fair-comparisons.ipynb"
+    """What chapter 6 has for the rule and the slider, as HTML."""
+    chapter = build.ROOT / "notebooks" / "06-fair-comparisons.ipynb"
     cells = nbformat.read(chapter, as_version=4).cells
     (cell,) = [c for c in cells if 'id="challenge"' in c.source]
     return cell.source[cell.source.index("<div") :]

@@ -24,7 +24,7 @@ REDIRECTS = [
     if not line.startswith("#")
 ]
 #: One of each kind: the first, a chapter, prose with formulas, signatures, what scripts draw.
-KINDS = ("book/intro", "notebooks/09-mnist", "book/notation", "book/api", "book/playground")
+KINDS = ("book/intro", "notebooks/04-mnist", "book/notation", "book/api", "book/playground")
 KINDS += ("search", "genindex")
 each_page = pytest.mark.parametrize("page_name", PAGES)
 each_way = pytest.mark.parametrize("over", ["file", "http"])
@@ -198,7 +198,7 @@ def test_the_zipped_book_is_whole_and_opens_where_it_is_unpacked(open_page, site
     subprocess.run(pack, cwd=site.parent, check=True)
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(unpacked.parent)
-    page = open_page(f"{unpacked.as_uri()}/notebooks/09-mnist.html")
+    page = open_page(f"{unpacked.as_uri()}/notebooks/04-mnist.html")
     assert page.locator(".recorded .knobs").count() == 1
     assert page.locator("mjx-container svg").count() > 0
     own = f"asked for {unpacked.as_uri()}"

@@ -1,4 +1,4 @@
-// The language in which a reader of chapter 11 writes a stop rule: parsed, never evaluated as code.
+// The language in which a reader of chapter 6 writes a stop rule: parsed, never evaluated as code.
 //
 //   rule       = conjunction { "or" conjunction }
 //   conjunction = negation { "and" negation }
