@@ -80,6 +80,18 @@ def test_the_prerequisites_speak_of_every_chapter_of_the_semester():
     assert numbers - named == {1, 2, 3}  # which everyone can begin
 
 
+def test_a_chapter_has_the_number_of_its_file_wherever_a_link_is_but_a_number():
+    pages = [*(build.ROOT / "book").glob("*.md"), *(build.ROOT / "course").glob("*/*.md")]
+    linked = re.compile(
+        r"\[(?:[Cc]hapter |[Aa]ppendix )?(\d+)\]\([./]*(?:notebooks/)?(\d\d)-[\w-]+\.ipynb"
+    )
+    found = [
+        (page.name, *pair) for page in pages for pair in linked.findall(page.read_text("utf-8"))
+    ]
+    assert len(found) > 50
+    assert [link for link in found if int(link[1]) != int(link[2])] == []
+
+
 def test_every_part_of_the_book_is_discussed():
     asked = re.split(r"(?m)^\*\*(.+)\*\*$", section("What is worth discussing?"))
     questions = dict(zip(asked[1::2], asked[2::2], strict=True))
