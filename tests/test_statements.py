@@ -52,6 +52,15 @@ def test_where_the_statements_on_convolutions_stood_an_anchor_and_a_link_are_lef
     assert "](18-convolutions.ipynb)" in cell.source
 
 
+def test_the_rows_of_each_table_stand_in_the_order_of_the_chapters():
+    order = list(stated())
+    tables = [
+        [order.index(label) for label in re.findall(r"(?m)^\| \{prf:ref\}`([\w-]+)` \|", section)]
+        for section in re.split(r"(?m)^## ", TEXT)[1:]
+    ]
+    assert tables == [sorted(table) for table in sorted(tables)]
+
+
 @pytest.mark.parametrize("label", ROWS)
 def test_the_page_gives_a_status_that_the_chapter_gives(label):
     given = [status for status in STATUSES if status in stated()[label].rpartition("(")[2]]
