@@ -112,18 +112,31 @@ def test_what_a_notebook_tags_or_shows_in_a_solution_stays_as_it_is():
     assert [n.cells[0].metadata.tags for n in (hidden, solution)] == [["remove-cell"], []]
 
 
-def test_folded_cells_in_a_row_that_show_nothing_are_one_and_keep_the_numbers_for_the_prose():
+def test_folded_cells_in_a_row_are_one_if_one_at_most_shows_something():
     notebook = cells("import torch", "a = 1", "glue(a=a)", "print(a)", "b = a", "ax.plot(b)", "b")
     for cell in notebook.cells[:-1]:
         cell.metadata.tags = ["hide-input"]
+    notebook.cells[1].metadata.tags = ["hide-cell"]
     output = nbformat.v4.new_output("display_data", data={f"{glue.PREFIX}text/plain": "'1'"})
+    shown = nbformat.v4.new_output("stream", text="1")
     notebook.cells[2].outputs = [output]
-    notebook.cells[3].outputs = [nbformat.v4.new_output("stream", text="1")]
-    notebook.cells[5].metadata["mystnb"] = {"figure": {"name": "fig-b"}}
+    notebook.cells[3].outputs = [shown]
+    figure = {"figure": {"name": "fig-b"}}
+    notebook.cells[5].metadata["mystnb"] = figure
     fold_cells.join(notebook)
-    joined = ["import torch\n\na = 1\n\nglue(a=a)", "print(a)", "b = a", "ax.plot(b)", "b"]
+    joined = ["import torch\n\na = 1\n\nglue(a=a)\n\nprint(a)\n\nb = a", "ax.plot(b)", "b"]
     assert [cell.source for cell in notebook.cells] == joined
-    assert notebook.cells[0].outputs == [output]
+    assert notebook.cells[0].outputs == [output, shown]
+    assert notebook.cells[1].metadata["mystnb"] == figure
+
+
+@pytest.mark.parametrize("last", ["hide-input", "hide-cell"])
+def test_joined_cells_are_hidden_as_the_one_that_shows_something(last):
+    notebook = cells("a = 1", "a")
+    notebook.cells[0].metadata.tags, notebook.cells[1].metadata.tags = ["hide-cell"], [last]
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="1")]
+    fold_cells.join(notebook)
+    assert [cell.metadata.tags for cell in notebook.cells] == [[last]]
 
 
 HEAD = '<table border="1" class="dataframe"><thead>{}</thead><tbody>{}</tbody></table>'

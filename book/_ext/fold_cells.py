@@ -1,8 +1,9 @@
 """Cells that set up or draw are folded on the page, so that those which teach are what one sees.
 
 A cell sets up if it imports or reads `profile`, and draws if it calls a plotting library. What a
-notebook tags itself stays as it is. Folded cells in a row that show nothing are one, so that a
-reader meets one line to unfold and not six. The download is the notebook, and folds nothing.
+notebook tags itself stays as it is. Of folded cells in a row at most one of which shows something
+one is made, so that a reader meets one line to unfold and not six. The download is the notebook,
+and folds nothing.
 """
 
 import ast
@@ -15,6 +16,7 @@ from sphinx.application import Sphinx
 from infcop_lite.glue import PREFIX
 
 DRAWING = {"plt", "sns", "ax", "axes", "figure", "figures"}
+FOLDS = ({"hide-input"}, {"hide-cell"})
 TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell", "skip-execution"}
 
 
@@ -56,21 +58,33 @@ def fold(notebook: nbformat.NotebookNode) -> None:
             tags.append("hide-input")
 
 
+def folded(cell: nbformat.NotebookNode) -> bool:
+    """Whether the page shows a line to unfold, and nothing but the output of this cell."""
+    return cell.cell_type == "code" and set(cell.metadata.get("tags", [])) in FOLDS
+
+
 def is_silent(cell: nbformat.NotebookNode) -> bool:
-    """Whether a folded cell shows nothing: no output but numbers for the prose, and no figure."""
+    """Whether a cell shows nothing: no output but numbers for the prose, and no figure."""
     kinds = [kind for output in cell.outputs for kind in output.get("data", {"shown": ""})]
-    folds = set(cell.metadata.get("tags", [])) == {"hide-input"} and "mystnb" not in cell.metadata
-    return folds and all(kind.startswith(PREFIX) for kind in kinds)
+    return "mystnb" not in cell.metadata and all(kind.startswith(PREFIX) for kind in kinds)
 
 
 def join(notebook: nbformat.NotebookNode) -> None:
-    """Make one cell of folded cells in a row that show nothing."""
+    """Make one cell of folded cells in a row of which at most one shows something."""
     joined: list[nbformat.NotebookNode] = []
     for cell in notebook.cells:
-        row = [joined[-1], cell] if joined else []
-        if row and all(c.cell_type == "code" and is_silent(c) for c in row):
-            joined[-1].source += "\n\n" + cell.source
-            joined[-1].outputs += cell.outputs
+        row = [*joined[-1:], cell]
+        loud = [c for c in row if folded(c) and not is_silent(c)]
+        if len(row) == 2 and all(map(folded, row)) and len(loud) < 2:
+            kept = (loud or row)[0]
+            source, outputs = (
+                "\n\n".join(c.source for c in row),
+                [o for c in row for o in c.outputs],
+            )
+            if not loud:
+                kept.metadata.tags = ["hide-input"]
+            kept.source, kept.outputs = source, outputs
+            joined[-1] = kept
         else:
             joined.append(cell)
     notebook.cells = joined
