@@ -187,7 +187,6 @@ def test_a_page_shows_what_another_page_has_glued():
     [
         ("<p>no formula</p>", 1),
         ('<span class="math notranslate">', 2),
-        ('<script type="application/vnd.jupyter.widget-state+json">', 2),
     ],
 )
 def test_formulas_are_set_where_there_are_any(body, kept):
