@@ -34,6 +34,7 @@ each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 #: What Sphinx says of a page that leads to one that is not built.
 ELSEWHERE = re.compile(
     r"(?i)xref_missing|\[ref\.|target not found|undefined label|unknown .*document|not in glossary"
+    r"|label '[\w-]+' not found"
 )
 
 

@@ -605,7 +605,6 @@ ROUNDS = (
     ),
     (
         "the rule forgets its share",
-        "the chapter is not on the first page",
         "the widget is in no table",
         "a cell of the chapter is numbered",
         "the chapter has no quiz",

@@ -120,7 +120,8 @@ def gather(executed: Path = build.EXECUTED) -> dict[str, Shown]:
 
 
 def _blank(output: NotebookNode) -> bool:
-    return output.output_type == "stream" and not output.text.strip()
+    empty = output.output_type == "stream" and not output.text.strip()
+    return empty or "scrapbook" in output.get("metadata", {})  # a number for the prose
 
 
 def drawn(output: NotebookNode, layout: str, columns: int) -> NotebookNode:

@@ -21,7 +21,7 @@ def chapter(docname: str) -> int | None:
     """The number of a chapter; other pages have none.
 
     >>> chapter("notebooks/15-when-to-stop"), chapter("book/glossary")
-    (8, None)
+    (15, None)
     """
     found = re.match(r"(\d+)-", PurePosixPath(docname).name)
     return int(found[1]) if found else None
