@@ -119,12 +119,13 @@ def figure(title="a"):
 
 
 def test_a_picture_says_what_it_shows_and_fits_any_width():
+    before = plt.get_fignums()
     text = figure()
     assert 'aria-label="a &quot;quoted&quot; &amp; more"' in text
     assert 'role="img"' in text
     assert not re.search(r"<svg [^>]*\b(?:width|height)=", text)
     assert "viewBox" in text
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == before
 
 
 def test_a_picture_has_no_colours_of_a_theme():
