@@ -18,7 +18,7 @@ import nbformat
 import offline
 import pytest
 import vendor
-from test_book import each_chapter, parse, slow
+from test_book import PAGES, each_chapter, parse, slow
 
 SMALL = vendor.Package("@some/small", "1.0.0", "", ("dist/a.js",))
 
@@ -149,13 +149,10 @@ class TestSite:
 
     def test_every_page_has_a_picture_of_its_own_to_be_shared_by(self, site):
         found = set()
-        pages = (*site.glob("book/*.html"), *site.glob("notebooks/*.html"))
-        sources = {path.relative_to(site / "_sources") for path in site.glob("_sources/*/*")}
-        names = {str(path.with_suffix("")) for path in sources}
-        for page in pages:
-            if f"{page.parent.name}/{page.name.removesuffix('.html')}" not in names:
-                continue  # an old address, which leads to a page
-            address = parse(page).select_one("meta[property='og:image']")["content"]
+        for page in PAGES:
+            address = parse(site / f"{page}.html").select_one("meta[property='og:image']")[
+                "content"
+            ]
             _, _, name = address.partition("/_images/")
             assert (site / "_images" / name).is_file()
             assert name not in found

@@ -93,13 +93,14 @@ def main(root: Path = ROOT) -> int:
     names = renamed(in_order(root))
     rewritten, faults = {}, []
     for path in texts(root):
-        text, released, below = path.read_text("utf-8").partition(RELEASED)
+        before = path.read_text("utf-8")
+        text, *released = before.partition(RELEASED)
         try:
-            after = follow(text, names) + released + below
+            after = "".join([follow(text, names), *released])
         except ValueError as fault:
             faults.append(f"{path.relative_to(root)}: {fault}")
             continue
-        if after != text + released + below:
+        if after != before:
             rewritten[path] = after
     if faults:
         print("\n".join(faults), file=sys.stderr)

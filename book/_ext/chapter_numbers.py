@@ -20,8 +20,8 @@ FigureNumbers = dict[str, dict[str, dict[str, tuple[int, ...]]]]  # page -> kind
 def chapter(docname: str) -> int | None:
     """The number of a chapter; other pages have none.
 
-    >>> chapter("notebooks/15-when-to-stop"), chapter("book/glossary")
-    (15, None)
+    >>> chapter("notebooks/08-x"), chapter("book/glossary")
+    (8, None)
     """
     found = re.match(r"(\d+)-", PurePosixPath(docname).name)
     return int(found[1]) if found else None

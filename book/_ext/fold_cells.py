@@ -77,13 +77,11 @@ def join(notebook: nbformat.NotebookNode) -> None:
         loud = [c for c in row if folded(c) and not is_silent(c)]
         if len(row) == 2 and all(map(folded, row)) and len(loud) < 2:
             kept = (loud or row)[0]
-            source, outputs = (
-                "\n\n".join(c.source for c in row),
-                [o for c in row for o in c.outputs],
-            )
+            source = "\n\n".join(c.source for c in row)
+            outputs = [output for c in row for output in c.outputs]
+            kept.source, kept.outputs = source, outputs
             if not loud:
                 kept.metadata.tags = ["hide-input"]
-            kept.source, kept.outputs = source, outputs
             joined[-1] = kept
         else:
             joined.append(cell)
