@@ -2,6 +2,7 @@
 
 Modules cannot import one another from file://, and neither can a worker: so they are joined into
 one plain script, a function that serves where there is no document. Its own text starts the worker.
+The language in which a reader writes a rule is one of these modules; chapter 6 has it as a script.
 """
 
 import re
@@ -13,8 +14,9 @@ from sphinx.application import Sphinx
 
 SOURCES = Path(__file__).parents[1] / "_static" / "playground"
 SCRIPT = "_static/playground.js"
+LANGUAGE = "_static/challenge/language.js"
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.mjs";\n', re.M)
-EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|const) (\w+))", re.M)
+EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|const|class) (\w+))", re.M)
 COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n", re.M | re.S)
 INDENT = re.compile(r"^ +", re.M)
 ROOT = """\
@@ -69,6 +71,19 @@ def script(folder: Path = SOURCES) -> str:
     )
 
 
+def language(folder: Path = SOURCES) -> str:
+    """Return the language of rules as a plain script, in a constant ``Language``."""
+    text = joined(folder, "language")
+    return f'const Language = (() => {{\n"use strict";\n{text}return modules.language;\n}})();\n'
+
+
+def write_scripts(folder: Path) -> None:
+    """Write what pages load beside the sources, below the folder of a book."""
+    for path, text in ((SCRIPT, script()), (LANGUAGE, language())):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
+
+
 class Playground(Directive):
     """Stands where the playground stands; a page has one at most."""
 
@@ -79,14 +94,14 @@ class Playground(Directive):
         return [nodes.raw("", ROOT.format(up=up, script=SCRIPT), format="html")]
 
 
-def write_script(app: Sphinx, error: Exception | None) -> None:
-    """Write the script beside the pages, once they are there."""
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Write the scripts beside the pages, once they are there."""
     if error is None and app.builder.format == "html":
-        (Path(app.outdir) / SCRIPT).write_text(script(), "utf-8")
+        write_scripts(Path(app.outdir))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_directive("playground", Playground)
-    app.connect("build-finished", write_script)
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

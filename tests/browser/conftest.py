@@ -24,6 +24,7 @@ from pathlib import Path
 
 import address
 import build
+import playground_page
 import pytest
 import vendor
 from playwright.sync_api import sync_playwright
@@ -169,6 +170,7 @@ ALONE = """<!doctype html><html lang="en" data-theme="{theme}"><title>A picture<
 def open_alone(browser, tmp_path):
     """Open markup in a page of its own, from a folder; at the end it may have no troubles."""
     shutil.copytree(STATIC, tmp_path / "_static")
+    playground_page.write_scripts(tmp_path)
     opener = Opener(browser, {"file": f"{tmp_path.as_uri()}/"})
 
     def show(markup, setting="", theme="light", size="desktop"):

@@ -27,7 +27,7 @@ def written(folder):
     """Write a page in each theme, with the script that the book's extension writes."""
     shutil.copytree(playground_page.SOURCES.parent, folder / "_static")
     shutil.copy(Path(__file__).parents[1] / "playground" / "replayed.mjs", folder)
-    (folder / playground_page.SCRIPT).write_text(playground_page.script(), "utf-8")
+    playground_page.write_scripts(folder)
     (folder / "book").mkdir()
     root = playground_page.ROOT.format(up="../", script=playground_page.SCRIPT)
     for theme in ("light", "dark"):
@@ -166,7 +166,9 @@ def test_the_address_restores_the_setting_and_equal_settings_give_equal_runs(pla
     assert data(again)["state"] == "idle"
 
 
-@pytest.mark.parametrize("setting", ["#play&epsilon=x&seed=-3&rule=none&epochs=1e9", "#some-title"])
+@pytest.mark.parametrize(
+    "setting", ["#play&epsilon=x&seed=-3&rule=none&epochs=1e9&text=<b>", "#title"]
+)
 def test_an_address_that_makes_no_sense_breaks_nothing(play_page, setting):
     page = play_page(setting)
     assert page.get_by_label("A level ends by").input_value() == "information"
@@ -198,7 +200,40 @@ def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_ve
     assert page.locator("#playground rect.pg-constant").count() >= 2
     press(page, "Sweep")
     words.filter(has_text=re.compile("Over 5 seeds the rule lies (on|above|below)")).wait_for()
+    told = r"Its timetable alone, told by the other seeds: .+ ± .+ So looking added .+ ±"
+    assert re.search(told, words.inner_text())
     assert page.locator("#playground circle.pg-swept").count() == 1
+
+
+def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page):
+    page = play_page(QUICK)
+    page.get_by_label("A level ends by").select_option("own")
+    line = page.get_by_label("A level ends when")
+    assert line.input_value() == "loss <= ref_loss"
+    assert not page.locator("#playground .pg-eps").is_visible()
+    line.fill("information < x and los")
+    assert line.get_attribute("aria-invalid") == "true"
+    trouble = page.locator("#playground [role=status]").filter(has_text="This rule cannot be read")
+    assert trouble.inner_text().startswith("This rule cannot be read. In column 21: “los” is not")
+    line.press("Tab")
+    assert "text=" not in page.evaluate("location.hash")
+    line.fill("information < x and epoch >= 0.6")
+    assert line.get_attribute("aria-invalid") == "false"
+    line.press("Enter")
+    assert page.locator("#playground .pg-eps").is_visible()
+    assert page.get_by_role("button", name="Sweep: 20 values of x × 5 seeds").is_visible()
+    run, setting = finished(page), page.evaluate("location.hash")
+    assert "rule=own&text=information%20%3C%20x%20and%20epoch%20%3E%3D%200.6" in setting
+    assert min(run["stops"]) > 0.6
+    title = page.locator("#playground .pg-dot title").text_content()
+    assert title.startswith("information < 0.5 and epoch >= 0.6: ")
+    again = play_page(setting)
+    assert again.get_by_label("A level ends when").input_value() == run["settings"]["text"]
+    assert finished(again) == run
+    summary = again.get_by_text("Words that a rule may use")
+    assert summary.bounding_box()["height"] >= 44
+    summary.click()
+    assert again.get_by_text("validation accuracy after the warm-up").is_visible()
 
 
 def test_a_drawn_digit_is_read_by_the_dense_and_the_pruned_network(play_page):
@@ -250,8 +285,9 @@ def test_nothing_is_too_wide_and_what_a_finger_meets_is_large_enough(play_page, 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_keeps_no_reader_out(play_page, barriers, theme):
-    page = play_page(QUICK, theme=theme)
+@pytest.mark.parametrize("rule", ["information", "own"])
+def test_it_keeps_no_reader_out(play_page, barriers, theme, rule):
+    page = play_page(f"{QUICK}&rule={rule}", theme=theme)
     finished(page)
     assert not barriers(page)
 

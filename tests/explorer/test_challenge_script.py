@@ -14,10 +14,13 @@ import pytest
 from infcop_lite import evidence, hindsight, stopping
 from infcop_lite.explorer import challenge
 
-FOLDER = build.ROOT / "book" / "_static" / "challenge"
+FOLDER = build.ROOT / "book" / "_static"
 PLAY = """
-const [Language, Replay] = ["language", "replay"].map((n) => require(`${process.argv[1]}/${n}.js`));
-const given = JSON.parse(require("fs").readFileSync(0));
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+const Language = await import(`${process.argv[1]}/playground/language.mjs`);
+const Replay = createRequire("file:///")(`${process.argv[1]}/challenge/replay.js`);
+const given = JSON.parse(readFileSync(0));
 const entries = (check) => Object.entries(check).map(([name, value]) => [name, value ?? NaN]);
 const checks = given.checks.map((check) => Object.fromEntries(entries(check)));
 const answer = (text) => {
@@ -147,7 +150,7 @@ def played(recorded, tables):
     near += [("mlp-replay", [0.3] * 16), ("convnet", [0.1, 0.2, 0.5, 1, 2, 4])]
     given = {"checks": CHECKS, "constants": CONSTANTS, "rules": list(MEANINGS)}
     given |= {"tables": tables, "replays": replays, "near": near}
-    command = [node, "-e", PLAY, str(FOLDER)]
+    command = [node, "--input-type=module", "-e", PLAY, str(FOLDER)]
     text = json.dumps(given)
     run = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)

@@ -20,7 +20,7 @@ def node(script: str, *arguments: object, **given: object) -> str:
         refuse("no node: install the Debian package nodejs")
     command = [program, Path(__file__).parent / script, *arguments]
     done = subprocess.run(
-        command, input=json.dumps(given), capture_output=True, text=True, timeout=60
+        command, input=json.dumps(given), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,7 +12,7 @@ export function replayed(run, { network, data, orders, settings }) {
   const queue = [...orders];
   const order = () => queue.shift()[Symbol.iterator]();
   const checks = [];
-  for (const check of run(own, splits, order, settings, ["information", "gradient", "mask"])) {
+  for (const check of run(own, splits, order, settings, ["information", "gradient", "mask", "accuracy"])) {
     if (check.kind !== "check") continue;
     const { network: trained, masks, ...numbers } = check;
     const flows = ["information", "gradient"].flatMap((name) => [...numbers.flows[name]]);

@@ -12,7 +12,7 @@ from infcop_lite import data, models
 from infcop_lite.config import Config
 from infcop_lite.level import Trainer
 from infcop_lite.loop import run
-from infcop_lite.stopping import FixedEpochs
+from infcop_lite.stopping import AnyOf, FixedEpochs, FlowConsistency
 from infcop_lite.train import shuffled_batches
 
 from .node import ENGINE, node
@@ -29,6 +29,33 @@ RULES = {
     "full": {"stop": "budget"},
     "full without rewinding": {"stop": "budget", "rewind": "none"},
 }
+#: What a reader writes, and the same in Python; x is 0.6.
+TEXTS = {
+    "own, either of two": "epoch >= 1.2 or information < x",
+    "own, both of two": "accuracy >= ref_accuracy and gradient < x / (1 + level) + 0.3",
+    "own, of the loss": "loss <= ref_loss",
+}
+
+
+class Both:
+    """The second of these texts. Its first check is that of the network after the warm-up."""
+
+    reads = frozenset({"accuracy", "gradient"})
+
+    def __init__(self):
+        self.wanted = math.nan
+
+    def stop(self, checks):
+        last = checks[-1]
+        if last.level == 0:
+            self.wanted = checks[0].validation_accuracy
+        unit = last.reference_norms["gradient"]
+        is_near = last.distances["gradient"] < (0.6 / (1 + last.level) + 0.3) * unit
+        return last.epoch > 0 and last.validation_accuracy >= self.wanted and is_near
+
+
+OWN = (AnyOf(FixedEpochs(1.2), FlowConsistency("information", 0.6)), Both(), "loss")
+RULES |= {name: {"stop": stop} for name, stop in zip(TEXTS, OWN, strict=True)}
 CONFIGS = {name: Config(**SHARED, **MORE, **own) for name, own in RULES.items()}
 IN_THE_PAGE = {"budget": "full", "FixedEpochs(n=1.2)": "fixed"}
 
@@ -88,9 +115,11 @@ def in_the_library(rule):
     return checks, {"network": given, "data": plain, "orders": source.orders}
 
 
-def settings(config):
+def settings(rule):
+    config = CONFIGS[rule]
     same = ("epsilon", "absolute", "patience", "fraction", "levels", "epochs", "lr", "momentum")
-    return {name: getattr(config, name) for name in same} | {
+    own = {"rule": "own", "text": TEXTS[rule], "epsilon": 0.6} if rule in TEXTS else {}
+    plain = {name: getattr(config, name) for name in same} | {
         "rule": IN_THE_PAGE.get(str(config.stop), str(config.stop)),
         "fixed": 1.2,
         "warmupEpochs": config.warmup_epochs,
@@ -99,6 +128,7 @@ def settings(config):
         "batchSize": config.batch_size,
         "weightDecay": config.weight_decay,
     }
+    return plain | own
 
 
 def number(value):
@@ -107,7 +137,7 @@ def number(value):
 
 def given(rule):
     """What the engine needs to repeat the library's run."""
-    return {**in_the_library(rule)[1], "settings": settings(CONFIGS[rule])}
+    return {**in_the_library(rule)[1], "settings": settings(rule)}
 
 
 def assert_same(rule, found):
@@ -145,5 +175,5 @@ def test_the_rules_of_these_runs_do_not_all_stop_at_the_same_checks():
         rows = [check[0] for check in in_the_library(rule)[0]]
         stops[rule] = [row.epoch for row in rows if row.stopped]
     early = [rule for rule, epochs in stops.items() if min(epochs) < SHARED["epochs"]]
-    assert len(early) >= 6
-    assert len({tuple(epochs) for epochs in stops.values()}) >= 6
+    assert len(early) >= 9
+    assert len({tuple(epochs) for epochs in stops.values()}) >= 8

@@ -10,6 +10,7 @@ from scipy import stats
 
 from .node import ENGINE, node
 
+MEANS = [(0, [7 / 3, 1]), (1, [7 / 3, 5 / 3]), (2, [2, 4 / 3]), (3, [4 / 3, 2])]
 LINE = [{"epochs": 30, "accuracy": 0.9}, {"epochs": 10, "accuracy": 0.8}]
 
 
@@ -17,7 +18,7 @@ def run(epochs, accuracy):
     return {"epochs": epochs, "accuracy": accuracy}
 
 
-def weighed(gain_of_seed, values=(0.0, 1.0), at=()):
+def weighed(gain_of_seed, values=(0.0, 1.0), at=(), stops=()):
     """Two tolerances, on each seed so far above its line; lines differ by more than the gains."""
     lines = [[s, [run(p["epochs"], p["accuracy"] + s / 50) for p in LINE]] for s in range(5)]
     swept = [
@@ -25,6 +26,7 @@ def weighed(gain_of_seed, values=(0.0, 1.0), at=()):
         for epsilon, epochs, extra in ((0.1, 20, 0.01), (0.2, 20, -0.01))
     ]
     given = {"values": values, "line": LINE, "at": at, "swept": swept, "lines": lines}
+    given["stops"] = stops
     return json.loads(node("weigh.mjs", ENGINE, **given))
 
 
@@ -46,6 +48,21 @@ def test_seeds_are_paired_with_their_own_lines_so_that_what_they_share_is_no_noi
     assert found["gains"] == pytest.approx([gain + each for each in noise])
     assert f"Over 2 tolerances and 5 seeds the rule lies {where} the line" in found["verdict"]
     assert ("within noise" in found["verdict"]) == (where == "on")
+
+
+def test_a_timetable_is_the_mean_of_the_other_seeds_to_the_next_check_and_leaves_the_last_out():
+    found = weighed([], stops=[[0.5, 3, 10], [1, 1, 10], [2, 2, 10], [4, 0, 10]])
+    assert found["timetables"] == [[s, pytest.approx(epochs)] for s, epochs in MEANS]
+
+
+def test_what_looking_adds_to_its_timetable_is_paired_by_seed():
+    found = weighed([(seed, 0.02) for seed in range(4)])
+    added = [0.01, 0.03, 0.01, 0.03]
+    half = stats.sem(added) * stats.t.ppf(0.975, 3)
+    assert found["alone"] == (
+        f"Its timetable alone, told by the other seeds: 0.0 ± {100 * half:.1f} points. "
+        f"So looking added 2.0 ± {100 * half:.1f}."
+    )
 
 
 @pytest.mark.parametrize(

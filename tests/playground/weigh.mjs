@@ -2,8 +2,8 @@
 import { argv, stdin } from "node:process";
 import { json } from "node:stream/consumers";
 
-const { gains, interval, onTheLine, verdict } = await import(`${argv[2]}/compare.mjs`);
-const { values, line, at, swept, lines } = await json(stdin);
+const { alone, gains, interval, onTheLine, timetables, verdict } = await import(`${argv[2]}/compare.mjs`);
+const { values, line, at, swept, lines, stops } = await json(stdin);
 const bySeed = ([tolerance, runs]) => [tolerance, new Map(runs)];
 const found = gains(new Map(swept.map(bySeed)), new Map(lines));
 console.log(
@@ -12,5 +12,7 @@ console.log(
     line: at.map((epochs) => onTheLine(line, epochs)),
     gains: found,
     verdict: verdict(found, swept.length),
+    alone: found.length > 1 ? alone(found, found.map((gain, i) => gain - [0.01, 0.03][i % 2])) : "",
+    timetables: [...timetables(new Map(stops.map((each, seed) => [seed, { stops: each }])))],
   }),
 );

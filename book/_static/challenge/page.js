@@ -22,7 +22,7 @@
     "epsilon-line": "what this very rule did",
   };
 
-  const points = (gain) => (100 * gain).toFixed(2).replace("-", "−");
+  const points = (gain) => (100 * gain).toFixed(2).replace(/^-(?=0\.00$)/, "").replace("-", "−");
   const signed = (gain) => (points(gain).startsWith("−") ? "" : "+") + points(gain);
   const within = (gain, half) => `${signed(gain)} ± ${points(half)} points`;
   const some = (epochs) => Number(epochs.toPrecision(3));
@@ -149,6 +149,8 @@
     const cards = Drawing.make("div", { class: "charts" });
     const sentence = Drawing.make("p", { role: "status", "aria-live": "polite" });
     const input = rule.element.querySelector("input");
+    const live = Drawing.make("a", {}, "Let it train and prune, on the playground’s network");
+    const wayOn = Drawing.make("p", {}, live);
 
     const read = () => ({ rule: rule.read().trim(), x: Number(controls[2].read()) });
     function write(values) {
@@ -166,8 +168,9 @@
         sentence.textContent = `This rule cannot be read. In ${error.message}.`;
       }
       input.setAttribute("aria-invalid", String(tree === null));
-      cards.hidden = tree === null;
+      cards.hidden = wayOn.hidden = tree === null;
       if (tree === null) return;
+      live.href = `../book/playground.html#play&rule=own&text=${encodeURIComponent(text)}&epsilon=${x}`;
       const written = text.replace(/\bx\b/g, String(x));
       const found = tables.map((table) => [table, played(table, tree, written, x)]);
       cards.replaceChildren(...found.map((each) => card(...each)));
@@ -184,6 +187,7 @@
       Drawing.make("div", { class: "knobs" }, ...controls.map((knob) => knob.element)),
       Drawing.make("div", { class: "buttons" }, Drawing.button("Reset", () => (write(START), turned()))),
       sentence,
+      wayOn,
       cards,
       vocabulary(),
     );

@@ -27,35 +27,57 @@ export function onTheLine(line, epochs) {
 
 /**
  * Return for each seed how far its runs lie above its own line, on average over tolerances: seeds
- * are independent, tolerances of one seed are not.
+ * are independent, tolerances of one seed are not. They stand in the order of the lines.
  * @param {Map<number, Map<number, Object>>} swept tolerance -> seed -> summary
  * @param {Map<number, Object[]>} lines seed -> line of constants
  */
 export function gains(swept, lines) {
-  const bySeed = new Map();
-  for (const runs of swept.values()) {
-    for (const [seed, run] of runs) {
-      if (!lines.get(seed)?.length) continue;
-      const gain = run.accuracy - onTheLine(lines.get(seed), run.epochs);
-      bySeed.set(seed, [...(bySeed.get(seed) ?? []), gain]);
-    }
+  const found = [];
+  for (const [seed, line] of lines) {
+    const runs = [...swept.values()].map((each) => each.get(seed)).filter(Boolean);
+    const each = line.length ? runs.map((run) => run.accuracy - onTheLine(line, run.epochs)) : [];
+    if (each.length) found.push(each.reduce((a, b) => a + b, 0) / each.length);
   }
-  return [...bySeed.values()].map((each) => each.reduce((a, b) => a + b, 0) / each.length);
+  return found;
 }
 
-const points = (share) => (100 * share).toFixed(1).replace("-", "−");
+/**
+ * Return seed -> epochs of each level but the last: the mean of where the runs on the *other* seeds
+ * ended it, to the next check. Whoever follows it knows nothing of the network at hand.
+ * @param {Map<number, {stops: number[]}>} runs seed -> summary
+ */
+export function timetables(runs) {
+  const told = (seed) => {
+    const others = [...runs].filter(([other]) => other !== seed).map(([, { stops }]) => stops);
+    const mean = (level) => others.reduce((sum, stops) => sum + stops[level], 0) / others.length;
+    return runs.get(seed).stops.slice(0, -1).map((_, level) => Math.round(3 * mean(level)) / 3);
+  };
+  return new Map([...runs.keys()].map((seed) => [seed, told(seed)]));
+}
 
-/** Return the verdict on some gains, in words. */
-export function verdict(values, count) {
+function points(share) {
+  const text = (100 * share).toFixed(1);
+  return Number(text) === 0 ? "0.0" : text.replace("-", "−"); // nothing is not below 0
+}
+
+/** Return the verdict on some gains, in words. @param {string} what was turned `count` times */
+export function verdict(values, count, what = "tolerances") {
   if (values.length < 2) return "";
   const { mean, half, n } = interval(values);
   const where = Math.abs(mean) <= half ? "on" : mean > 0 ? "above" : "below";
   const noise = where === "on" ? "within noise" : "more than noise";
-  const over = count > 1 ? `${count} tolerances and ` : "";
+  const over = count > 1 ? `${count} ${what} and ` : "";
   return (
     `Over ${over}${n} seeds the rule lies ${where} the line of constants: at equal cost looking ` +
     `bought ${points(mean)} ± ${points(half)} points of accuracy, ${noise}.`
   );
+}
+
+/** Return what the timetables alone come to, in words, and what looking adds: paired by seed. */
+export function alone(rule, replayed) {
+  const [told, added] = [replayed, rule.map((gain, i) => gain - replayed[i])].map(interval);
+  const said = ({ mean, half }) => `${points(mean)} ± ${points(half)}`;
+  return `Its timetable alone, told by the other seeds: ${said(told)} points. So looking added ${said(added)}.`;
 }
 
 /** Return how one run compares with the line of its own seed. */

@@ -34,7 +34,8 @@ export function drawCurve(host, checks, settings, levels, target) {
   const width = Math.max(280, host.clientWidth), budget = settings.epochs;
   const x = linear([0, (levels + 1) * budget], [LEFT, width - 6]);
   const y = logarithmic([EPSILON.min, EPSILON.max], [HEIGHT - BOTTOM, TOP]);
-  const value = shownOf(settings.rule), hasLine = RULES[settings.rule].epsilon !== undefined;
+  const value = shownOf(settings.rule);
+  const { epsilon, isText } = RULES[settings.rule], hasLine = epsilon !== undefined && !isText;
   const place = (check) => `${px(x(check.level * budget + check.epoch))} ${px(y(value(check)))}`;
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img",

@@ -1,6 +1,7 @@
 // The knobs as native inputs: each says its value, and tells when it is turned and when let go.
 import { levelsTo } from "./levels.mjs";
-import { EPSILON, KNOBS, RULES } from "./settings.mjs";
+import { CONSTANTS, FUNCTIONS, MEASURED, RuleError, parse } from "./language.mjs";
+import { EPSILON, KNOBS, RULES, hasNumber } from "./settings.mjs";
 import { html } from "./svg.mjs";
 
 const STEPS = 200; // of the tolerance's slider, which is logarithmic
@@ -9,6 +10,48 @@ const toEpsilon = (step) => EPSILON.min * (EPSILON.max / EPSILON.min) ** (step /
 
 function choice(options) {
   return html("select", {}, ...options.map(([value, text]) => html("option", { value }, text)));
+}
+
+/** Return what a rule of one's own may say, folded. */
+function vocabulary() {
+  const words = { ...MEASURED, ...CONSTANTS, mask: "share of the next mask that changed since the check before" };
+  words[`${Object.keys(FUNCTIONS).join(", ")}, + − * /`] = "prev and best are of the checks before; the others as usual";
+  words["< <= > >=, and, or, not"] = "as usual, with brackets";
+  const terms = Object.entries(words).flatMap(([term, said]) => [html("dt", {}, html("code", {}, term)), html("dd", {}, said)]);
+  return html("details", {}, html("summary", {}, "Words that a rule may use"), html("dl", {}, ...terms));
+}
+
+/** Return the line on which a reader writes a rule; `turned` hears of those that can be read. */
+function written(turned) {
+  const input = html("input", { type: "text", maxlength: 200, spellcheck: "false", autocapitalize: "none", autocomplete: "off" });
+  const trouble = html("p", { role: "status", "aria-live": "polite" });
+  let shown = null; // what is being typed stays until another rule is set
+  function say(text) {
+    trouble.textContent = text;
+    input.setAttribute("aria-invalid", String(text !== ""));
+  }
+  function show({ rule, text }) {
+    const next = RULES[rule].isText ? text : null;
+    if (next !== null && next !== shown && next !== input.value.trim()) {
+      input.value = next;
+      say("");
+    }
+    [shown, element.hidden] = [next, next === null];
+  }
+  function tell(isFinal) {
+    try {
+      parse(input.value);
+    } catch (error) {
+      if (!(error instanceof RuleError)) throw error;
+      return say(`This rule cannot be read. In ${error.message}.`);
+    }
+    say("");
+    turned({ text: input.value }, isFinal);
+  }
+  input.addEventListener("input", () => tell(false));
+  input.addEventListener("change", () => tell(true));
+  const element = html("div", {}, html("label", {}, "A level ends when", input), trouble, vocabulary());
+  return { element, show, read: () => (input.value ? { text: input.value } : {}) };
 }
 
 /** Return one labelled knob: its element, and what shows a value in it. */
@@ -40,13 +83,14 @@ export function form(turned) {
   const rule = choice(Object.entries(RULES).map(([name, { title }]) => [name, title]));
   const epsilon = html("input", { type: "range", min: 0, max: STEPS, step: 1, class: "pg-eps" });
   const fixed = html("input", { type: "range", min: 0, step: 1 });
+  const own = written(turned), number = html("span", {});
   const ruleKnob = add(
     rule, "A level ends by", () => "",
-    () => ({ rule: rule.value, epsilon: RULES[rule.value].epsilon }),
+    () => ({ rule: rule.value, epsilon: RULES[rule.value].epsilon, ...own.read() }),
     (settings) => (rule.value = settings.rule),
   );
   const epsilonKnob = add(
-    epsilon, "Tolerance ε: drag the line above, or turn here", (settings) => String(settings.epsilon),
+    epsilon, number, (settings) => String(settings.epsilon),
     () => ({ epsilon: toEpsilon(Number(epsilon.value)) }),
     (settings) => (epsilon.value = Math.round(toStep(settings.epsilon))),
   );
@@ -73,11 +117,14 @@ export function form(turned) {
   });
   return {
     knobs: html("div", { class: "pg-knobs" }, ruleKnob, fixedKnob, ...others),
-    epsilon: epsilonKnob,
+    epsilon: html("div", {}, own.element, epsilonKnob),
     /** Show these settings. */
     show(settings) {
+      const { isText } = RULES[settings.rule];
       shows.forEach((each) => each(settings));
-      epsilonKnob.hidden = RULES[settings.rule].epsilon === undefined;
+      own.show(settings);
+      number.textContent = isText ? "x, in your rule" : "Tolerance ε: drag the line above, or turn here";
+      epsilonKnob.hidden = !hasNumber(settings);
       fixedKnob.hidden = settings.rule !== "fixed";
     },
   };

@@ -1,7 +1,7 @@
 // Warm up -> snapshot -> per level: train until the rule, prune, rewind -> train the final network.
 import { distance, gradientFlow, informationFlow, norm } from "./flows.mjs";
 import { density, fullMasks, maskDistance, pruned, roundHalfEven } from "./masks.mjs";
-import { accuracy, applyMasks, copied, optimiser, room } from "./network.mjs";
+import { accuracy, applyMasks, copied, desk, optimiser, room } from "./network.mjs";
 import { RULES } from "./rules.mjs";
 
 /**
@@ -9,6 +9,8 @@ import { RULES } from "./rules.mjs";
  * @property {string} rule of RULES
  * @property {number} epsilon @property {boolean} absolute @property {number} patience
  * @property {number} fixed epochs of the rule "fixed"
+ * @property {string} text of the rule "own"
+ * @property {number[]} timetable epochs of each level, of the rule "timetable"
  * @property {number} fraction of the survivors that a level removes
  * @property {number} levels prunings @property {number} epochs budget of a level
  * @property {number} warmupEpochs @property {number} checkSteps
@@ -26,28 +28,35 @@ function relative(flows, references) {
   return Object.fromEntries(Object.keys(flows).map((name) => [name, share(name)]));
 }
 
-/** Yield the steps after which a level is looked at: 0, the budget, and evenly between. */
-function* checkTimes(every, budget) {
-  for (let due = 0; due < budget; due += every) yield due;
-  yield budget;
+/** Return the steps after which a level is looked at: 0, the budget, and evenly between. */
+function checkTimes(every, budget) {
+  const times = [];
+  for (let due = 0; due < budget; due += every) times.push(due);
+  return [...times, budget];
 }
 
 /**
  * Run the whole method; yield at each check, and in the warm-up as often.
- * @param {Network} network its initial weights; changed in place
+ *
+ * A memory saves runs that differ in their rule alone from training twice what they have in common:
+ * levels are the same if those before ended at the same checks. What it has trained on is not
+ * trained back: the network yielded with a check may be a later one. A run that goes on from where
+ * a level ended shares its warm-up only.
+ *
+ * @param {Network} initial its initial weights; changed in place
  * @param {Data} data @param {Order} order @param {Settings} settings
- * @param {string[]} watched flows to measure besides what the rule reads
+ * @param {string[]} watched what to measure besides what the rule reads
+ * @param {{get: Function, set: Function} | null} memory
  */
-export function* run(network, data, order, settings, watched = []) {
+export function* run(initial, data, order, settings, watched = [], memory = null) {
   const { levels, epochs, warmupEpochs, checkSteps, fraction, batchSize, rewind } = settings;
   const perEpoch = Math.ceil(data.train.targets.length / batchSize);
   const steps = (count) => roundHalfEven(count * perEpoch);
   const large = Object.values(data).map((split) => split.targets.length);
-  const own = room(network.sizes, Math.max(...large));
-  let masks = fullMasks(network);
+  const own = room(initial.sizes, Math.max(...large)), table = desk(initial.sizes, batchSize);
 
-  function trainer(purpose, level) {
-    const step = optimiser(network, masks, settings), batches = order(purpose, level);
+  function trainer(network, masks, purpose, level) {
+    const step = optimiser(network, masks, settings, table), batches = order(purpose, level);
     return (count) => {
       let loss = 0;
       for (let i = 0; i < count; i++) loss += step(data.train, batches.next().value);
@@ -57,56 +66,73 @@ export function* run(network, data, order, settings, watched = []) {
   }
 
   const measures = {
-    information: () => informationFlow(network, data.probe, own),
-    gradient: () => gradientFlow(network, data.gradientProbe, masks, own),
+    information: (network) => informationFlow(network, data.probe, own),
+    gradient: (network, masks) => gradientFlow(network, data.gradientProbe, masks, own),
   };
-  const flowsOf = (names) =>
-    Object.fromEntries(names.filter((name) => measures[name]).map((name) => [name, measures[name]()]));
+  const flowsOf = (names, ...of) =>
+    Object.fromEntries(names.filter((name) => measures[name]).map((name) => [name, measures[name](...of)]));
 
-  let loss = Infinity;
-  const warm = trainer("warmup", 0), warmSteps = steps(warmupEpochs);
-  for (let left = warmSteps; left > 0; ) {
-    const now = left % checkSteps || checkSteps;
-    loss = warm(now);
-    left -= now;
-    const epoch = (warmSteps - left) / perEpoch;
-    yield { kind: "warm-up", level: 0, epoch, density: 1, trainLoss: loss, network, masks };
-  }
-  const snapshot = copied(network), read = RULES[settings.rule](settings, { loss });
-  const names = [...new Set([...watched, read.reads])];
-  const references = flowsOf(names);
-
-  for (let level = 0; level <= levels; level++) {
-    const isLast = level === levels, budget = steps(epochs), checks = [];
-    const go = trainer("level", level);
-    let at = 0, trainLoss = NaN, drawn = null; // nothing is known before the first step
-    for (const due of checkTimes(checkSteps, budget)) {
-      if (due > at) trainLoss = go(due - at);
-      at = due;
-      const flows = flowsOf(names), flow = flows[read.reads], reference = references[read.reads];
-      const next = names.includes("mask") || due >= budget ? pruned(network, masks, fraction) : null;
-      const check = {
-        kind: "check", level, epoch: at / perEpoch, density: density(masks), flows, references, isLast,
-        trainLoss,
-        distance: flow ? distance(flow, reference) : NaN,
-        unit: reference ? norm(reference) : NaN,
-        relative: relative(flows, references),
-        maskDistance: next && drawn ? maskDistance(next, drawn, masks) : NaN,
-        accuracy: accuracy(network, data.validation, own),
-      };
-      drawn = next;
-      checks.push(check);
-      const ends = at >= budget || (!isLast && read.stop(checks));
-      if (ends) check.testAccuracy = accuracy(network, data.test, own);
-      yield { ...check, stopped: ends, network, masks };
-      if (!ends) continue;
-      if (!isLast) masks = next ?? pruned(network, masks, fraction);
-      break;
+  let warmed = memory?.get("warmed");
+  if (!warmed) {
+    const masks = fullMasks(initial), warm = trainer(initial, masks, "warmup", 0);
+    const warmSteps = steps(warmupEpochs);
+    let loss = Infinity;
+    for (let left = warmSteps; left > 0; ) {
+      const now = left % checkSteps || checkSteps;
+      loss = warm(now);
+      left -= now;
+      const epoch = (warmSteps - left) / perEpoch;
+      yield { kind: "warm-up", level: 0, epoch, density: 1, trainLoss: loss, network: initial, masks };
     }
-    if (level < levels) {
-      if (rewind) snapshot.weights.forEach((w, l) => network.weights[l].set(w));
-      if (rewind) snapshot.biases.forEach((b, l) => network.biases[l].set(b));
-      applyMasks(network, masks);
+    warmed = { network: copied(initial), loss, accuracy: accuracy(initial, data.validation, own) };
+    memory?.set("warmed", warmed);
+  }
+  const read = RULES[settings.rule](settings, warmed);
+  const names = [...new Set([...watched, ...read.reads])], compared = read.reads.find((name) => measures[name]);
+  const references = flowsOf(names, warmed.network, fullMasks(initial));
+  const budget = steps(epochs), times = checkTimes(checkSteps, budget);
+
+  /** Return a level, and a function `at`: what check i of it finds, and the masks it would draw. */
+  function begun(network, masks, level) {
+    applyMasks(network, masks);
+    const go = trainer(network, masks, "level", level), isLast = level === levels, made = [];
+    const common = { kind: "check", level, density: density(masks), references, isLast };
+    function at(i) {
+      while (made.length <= i) {
+        const due = times[made.length], before = made.at(-1);
+        const trainLoss = before ? go(due - times[made.length - 1]) : NaN; // nothing is known yet
+        const flows = flowsOf(names, network, masks);
+        const isDrawn = names.includes("mask") || due >= budget || (memory && !isLast);
+        const next = isDrawn ? pruned(network, masks, fraction) : null;
+        const check = {
+          ...common, epoch: due / perEpoch, flows, trainLoss,
+          distance: compared ? distance(flows[compared], references[compared]) : NaN,
+          unit: compared ? norm(references[compared]) : NaN,
+          relative: relative(flows, references),
+          maskDistance: names.includes("mask") && before ? maskDistance(next, before.next, masks) : NaN,
+          accuracy: names.includes("accuracy") ? accuracy(network, data.validation, own) : NaN,
+        };
+        made.push({ check, next });
+      }
+      return made[i];
+    }
+    return { network, masks, at };
+  }
+
+  let path = names.join(), last = null, masks = fullMasks(initial);
+  for (let level = 0; level <= levels; level++) {
+    const from = level === 0 || rewind ? () => copied(warmed.network) : () => last.network;
+    last = (rewind && memory?.get(path)) || begun(from(), masks, level);
+    if (rewind) memory?.set(path, last);
+    for (let i = 0, checks = [], ends = false; !ends; i++) {
+      const { check, next } = last.at(i), { network } = last, isOver = i === times.length - 1;
+      checks.push(check);
+      ends = isOver || (!check.isLast && read.stop(checks));
+      const testAccuracy = ends && (isOver || !memory) ? accuracy(network, data.test, own) : NaN;
+      yield { ...check, testAccuracy, stopped: ends, network, masks: last.masks };
+      if (!ends) continue;
+      if (!check.isLast) masks = next ?? pruned(network, last.masks, fraction);
+      path += ` ${i}`;
     }
   }
 }

@@ -66,11 +66,15 @@ export function gradients(network, inputs, targets, samples, own) {
   return loss / samples;
 }
 
+/** Return what a step needs and leaves nothing in: optimisers that take turns may share it. */
+export function desk(sizes, batchSize) {
+  const batch = new Float64Array(batchSize * sizes[0]);
+  return { own: room(sizes, batchSize), batch, labels: new Uint8Array(batchSize) };
+}
+
 /** Return a fresh optimiser: a function that takes one step on a batch and returns its loss. */
-export function optimiser(network, masks, { lr, momentum, weightDecay, batchSize }) {
-  const own = room(network.sizes, batchSize), width = network.sizes[0];
-  const batch = new Float64Array(batchSize * width), labels = new Uint8Array(batchSize);
-  const velocity = room(network.sizes, 0);
+export function optimiser(network, masks, { lr, momentum, weightDecay }, { own, batch, labels }) {
+  const velocity = room(network.sizes, 0), width = network.sizes[0];
 
   function move(values, grads, speed, kept) {
     for (let i = 0; i < values.length; i++) {

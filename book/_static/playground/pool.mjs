@@ -15,10 +15,18 @@ export function pool(program, size, fail) {
   const waiting = new Map(), known = new Map();
   let last = 0;
 
+  /** Return the place of the next job: of a seed that this worker has, for what it has trained. */
+  function choose(own) {
+    const others = new Set(workers.flatMap((each) => (each === own ? [] : [...each.seeds])));
+    const wanted = [({ knobs }) => own.seeds.has(knobs.seed), ({ knobs }) => !others.has(knobs.seed), () => true];
+    return wanted.map((test) => jobs.findIndex(test)).find((place) => place >= 0);
+  }
+
   function feed(own) {
-    const job = jobs.shift();
+    const job = jobs.splice(choose(own) ?? jobs.length, 1)[0];
     own.job = job ?? null;
     if (!job) return;
+    own.seeds.add(job.knobs.seed);
     const id = ++last;
     waiting.set(id, job);
     own.ask({ id, knobs: job.knobs, whole: true });
@@ -33,6 +41,7 @@ export function pool(program, size, fail) {
         feed(own);
         job.answer(summary);
       }, fail);
+      own.seeds = new Set();
       workers.push(own);
     }
     for (const own of workers) if (!own.job) feed(own);

@@ -1,20 +1,21 @@
 // What a run is held against: fixed numbers of epochs, on the same seeds; and the sweep.
+import { timetables } from "./compare.mjs";
 import { pool } from "./pool.mjs";
-import { DEFAULTS, RULES } from "./settings.mjs";
+import { DEFAULTS, hasNumber, looks } from "./settings.mjs";
 
 export const SEEDS = 5;
 export const TOLERANCES = 20;
 const SHARES = [0, 1 / 30, 0.1, 0.2, 0.3, 0.5, 0.7]; // of the budget; all of it is "full"
-const RANGES = { information: [0.02, 2], gradient: [0.1, 2], mask: [0.005, 0.5] };
+const RANGES = { information: [0.02, 2], gradient: [0.1, 2], mask: [0.005, 0.5], own: [0.02, 2] };
 
 /** Return what runs must share to lie on one picture. */
 export const familyOf = ({ fraction, density, epochs, warmupEpochs, rewind, units }) =>
   JSON.stringify([fraction, density, epochs, warmupEpochs, rewind, units]);
 
 /** Return evenly spaced tolerances, on a logarithmic scale; one NaN for a rule that has none. */
-export function tolerances(rule, count = TOLERANCES) {
-  if (RULES[rule].epsilon === undefined) return [NaN];
-  const [low, high] = RANGES[rule];
+export function tolerances(settings, count = TOLERANCES) {
+  if (!hasNumber(settings)) return [NaN];
+  const [low, high] = RANGES[settings.rule];
   const at = (i) => low * (high / low) ** (i / (count - 1));
   return Array.from({ length: count }, (_, i) => Number(at(i).toPrecision(3)));
 }
@@ -30,7 +31,7 @@ export function rivals(program, changed, fail) {
   let family = "", own = null;
 
   function fresh() {
-    return { dots: [], lines: new Map(), swept: new Map(), sweeping: "", done: 0, wanted: 0 };
+    return { dots: [], lines: new Map(), swept: new Map(), replayed: new Map(), sweeping: null, done: 0, wanted: 0 };
   }
 
   /** Take on the family of these knobs; what belongs to another is forgotten. */
@@ -42,8 +43,8 @@ export function rivals(program, changed, fail) {
   }
 
   function plain(knobs, changes) {
-    const { epsilon, fixed } = DEFAULTS;
-    return { ...knobs, epsilon, fixed, ...changes };
+    const { epsilon, fixed, text } = DEFAULTS;
+    return { ...knobs, epsilon, fixed, text, ...changes };
   }
 
   /** Have the line of constants run for a seed; return how many runs that takes. */
@@ -61,24 +62,36 @@ export function rivals(program, changed, fail) {
     return all.length;
   }
 
-  /** Have 20 tolerances of the rule run, each with 5 seeds, and their lines. */
+  /** Have 20 tolerances of the rule run, each with 5 seeds, their lines and their timetables. */
   function sweep(knobs) {
     const mine = adopt(knobs), seeds = Array.from({ length: SEEDS }, (_, i) => knobs.seed + i);
     queue.clear();
-    Object.assign(mine, { lines: new Map(), swept: new Map(), sweeping: knobs.rule, done: 0, wanted: 0 });
+    Object.assign(mine, { lines: new Map(), swept: new Map(), replayed: new Map(), sweeping: knobs, done: 0, wanted: 0 });
     const ran = () => {
       mine.done += 1;
       changed();
     };
     for (const seed of seeds) mine.wanted += line(knobs, seed, ran);
-    for (const epsilon of tolerances(knobs.rule)) {
+    function replay(epsilon, runs) {
+      const replays = new Map();
+      mine.replayed.set(epsilon, replays);
+      for (const [seed, timetable] of timetables(runs)) {
+        queue.add(plain(knobs, { rule: "timetable", timetable, seed }), (summary) => {
+          replays.set(seed, summary);
+          ran();
+        });
+      }
+    }
+    const all = tolerances(knobs), { text } = knobs;
+    mine.wanted += all.length * SEEDS * (looks(knobs) ? 2 : 1);
+    for (const epsilon of all) {
       const runs = new Map();
       mine.swept.set(epsilon, runs);
       for (const seed of seeds) {
-        mine.wanted += 1;
         const change = Number.isNaN(epsilon) ? { fixed: knobs.fixed } : { epsilon };
-        queue.add(plain(knobs, { ...change, seed }), (summary) => {
+        queue.add(plain(knobs, { text, ...change, seed }), (summary) => {
           runs.set(seed, summary);
+          if (runs.size === SEEDS && looks(knobs)) replay(epsilon, runs);
           ran();
         });
       }

@@ -9,15 +9,15 @@ const FIXED = {
   patience: 2, checkSteps: 7, batchSize: 64, lr: 0.05, momentum: 0.9, weightDecay: 5e-4,
 };
 
-/** Begin a run: a generator of its checks. Watched flows are measured besides what the rule reads. */
-export function begin(knobs, data, watched = []) {
+/** Begin a run: a generator of its checks. What is watched is measured besides what the rule reads. */
+export function begin(knobs, data, watched = [], memory = null) {
   const levels = levelsTo(knobs.density, knobs.fraction), size = data.train.targets.length;
   const settings = { ...FIXED, ...knobs, levels };
   const order = (purpose, level) => {
     const random = generator(knobs.seed, purpose === "level" ? 1 : 2, level);
     return shuffledBatches(size, FIXED.batchSize, random);
   };
-  return run(initial(knobs), data, order, settings, watched);
+  return run(initial(knobs), data, order, settings, watched, memory);
 }
 
 /** Return what a finished run came to: where its levels ended, epochs, accuracy, density. */
@@ -38,9 +38,9 @@ export function dense(knobs, data) {
   return network;
 }
 
-/** Run to the end at once. */
-export function whole(knobs, data) {
+/** Run to the end at once. @param {Object} memory of `remembering`, for runs that come one by one */
+export function whole(knobs, data, memory = null) {
   const stops = [];
-  for (const check of begin(knobs, data)) if (check.stopped) stops.push(check);
+  for (const check of begin(knobs, data, [], memory?.of(knobs))) if (check.stopped) stops.push(check);
   return summary(stops);
 }

@@ -1,4 +1,5 @@
 // The knobs, their limits, and the address in which they stand.
+import { names, parse } from "./language.mjs";
 
 /** Each: name, what it says, limits, and the value that it has at first. */
 export const KNOBS = [
@@ -19,22 +20,49 @@ export const RULES = {
   loss: { title: "loss recovered", reads: "training loss, in nats" },
   fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow, in units of the reference" },
   full: { title: "full budget", reads: "distance of the information flow, in units of the reference" },
+  own: { title: "a rule of your own", epsilon: 0.5, isText: true, reads: "distance of the information flow, in units of the reference" },
 };
-export const EPSILON = { min: 0.01, max: 3 };
+export const EPSILON = { min: 0.01, max: 4 };
 
 /** The settings that a reader meets first. */
 export const DEFAULTS = {
-  rule: "information", epsilon: 0.25, fixed: 3, absolute: false,
+  rule: "information", epsilon: 0.25, fixed: 3, absolute: false, text: "loss <= ref_loss",
   ...Object.fromEntries(KNOBS.map(({ name, value }) => [name, value])),
 };
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+/** Return whether the rule has a number to turn: a tolerance, or the x of a rule of one's own. */
+export function hasNumber({ rule, text }) {
+  return RULES[rule].isText ? names(parse(text)).includes("x") : RULES[rule].epsilon !== undefined;
+}
+
+/** Return whether the rule looks at the network; another is its own timetable. */
+export const looks = ({ rule, text }) =>
+  RULES[rule].isText ? names(parse(text)).some((name) => !["epoch", "level", "levels", "x"].includes(name)) : !["fixed", "full"].includes(rule);
+
+/** Return what a rule is called, with its number. */
+export function called(settings) {
+  const { title, isText } = RULES[settings.rule];
+  if (isText) return settings.text.replace(/\bx\b/gi, String(settings.epsilon));
+  return hasNumber(settings) ? `${title}, ε = ${settings.epsilon}` : title;
+}
+
+/** Return a text that can be read as a rule: this one, if it can. */
+function readable(text) {
+  try {
+    parse(text);
+    return text.trim();
+  } catch {
+    return DEFAULTS.text;
+  }
+}
+
 /** Return the settings with every value in its limits; what is no number is as at first. */
 export function within(settings) {
   const rule = settings.rule in RULES ? settings.rule : DEFAULTS.rule;
   const number = (value, otherwise) => (Number.isFinite(value) ? value : otherwise);
-  const kept = { rule, absolute: false };
+  const kept = { rule, absolute: false, text: RULES[rule].isText ? readable(String(settings.text)) : DEFAULTS.text };
   for (const { name, value, min, max, step, choices } of KNOBS) {
     const given = number(settings[name], value);
     const near = (best, choice) => (Math.abs(choice - given) < Math.abs(best - given) ? choice : best);
@@ -52,7 +80,7 @@ export function toHash(settings) {
   const first = { ...DEFAULTS, epsilon: RULES[settings.rule].epsilon ?? DEFAULTS.epsilon };
   const differs = ([name, value]) => value !== first[name];
   const plain = (value) => (Number.isFinite(value) ? Number(value.toFixed(4)) : value);
-  const parts = Object.entries(settings).filter(differs).map(([k, v]) => `&${k}=${plain(v)}`);
+  const parts = Object.entries(settings).filter(differs).map(([k, v]) => `&${k}=${encodeURIComponent(plain(v))}`);
   return `#play${parts.join("")}`;
 }
 
@@ -60,6 +88,6 @@ export function toHash(settings) {
 export function fromHash(hash) {
   if (!/^#play(&|$)/.test(hash)) return null;
   const given = Object.fromEntries(new URLSearchParams(hash.slice(5)));
-  const numbers = Object.entries(given).map(([k, v]) => [k, k === "rule" ? v : Number(v)]);
+  const numbers = Object.entries(given).map(([k, v]) => [k, ["rule", "text"].includes(k) ? v : Number(v)]);
   return within({ ...DEFAULTS, epsilon: NaN, ...Object.fromEntries(numbers) });
 }

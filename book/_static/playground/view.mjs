@@ -1,5 +1,5 @@
 // The parts of the page, and what they show: no part of it knows how a run goes on.
-import { single, verdict, gains } from "./compare.mjs";
+import { alone, gains, single, verdict } from "./compare.mjs";
 import { drawCurve, epsilonAt } from "./curve.mjs";
 import { painter } from "./edges.mjs";
 import { drawFrontier } from "./frontier.mjs";
@@ -13,10 +13,15 @@ const TEST_IMAGES = 360;
 const NETWORK = "The network: 64 pixels at the left, two hidden layers, ten classes at the right. An edge for each weight that is left.";
 
 /** Return what the runs so far say about the rule, in words. */
-function judged({ dots, lines, swept, sweeping }, { epochs }, busy) {
+function judged({ dots, lines, swept, replayed, sweeping }, { epochs }, busy) {
   const dot = dots.at(-1), line = lines.get(dot?.seed) ?? [];
-  const judged = sweeping && !busy ? verdict(gains(swept, lines), swept.size) : "";
-  if (judged) return `A level ends by: ${RULES[sweeping].title}. ${judged}`;
+  const found = sweeping && !busy ? gains(swept, lines) : [];
+  if (found.length > 1) {
+    const { title, isText } = RULES[sweeping.rule];
+    const said = verdict(found, swept.size, isText ? "values of x" : "tolerances");
+    const told = replayed.size === swept.size ? ` ${alone(found, gains(replayed, lines))}` : "";
+    return `A level ends by: ${isText ? sweeping.text : title}. ${said}${told}`;
+  }
   if (!dot) return "Each finished run drops a dot here.";
   if (line.length <= constants(epochs).length) return "The line of fixed numbers of epochs is on its way.";
   return single(dot, line, TEST_IMAGES);
@@ -82,8 +87,8 @@ export function view(root, form, press, dragged) {
       drawFrontier(frontier, found, full);
       const busy = found.wanted > found.done;
       stop.hidden = !busy;
-      const many = tolerances(settings.rule).length;
-      sweep.textContent = `Sweep: ${many > 1 ? `${many} tolerances × ` : ""}${SEEDS} seeds`;
+      const many = tolerances(settings).length, what = RULES[settings.rule].isText ? "values of x" : "tolerances";
+      sweep.textContent = `Sweep: ${many > 1 ? `${many} ${what} × ` : ""}${SEEDS} seeds`;
       progress.textContent = busy ? `${found.done} of ${found.wanted} runs` : "";
       const text = judged(found, settings, busy);
       if (words.textContent !== text) words.textContent = text;

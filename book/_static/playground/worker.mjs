@@ -1,5 +1,6 @@
 // What runs beside the page: it trains when asked, so many checks at a time, and answers each time.
 import { digits } from "./data.mjs";
+import { remembering } from "./memory.mjs";
 import { begin, dense, summary, whole } from "./runs.mjs";
 
 /** Return a network that can be sent: what is sent is copied, and half the precision will do. */
@@ -10,6 +11,7 @@ function sent({ sizes, weights, biases }) {
 
 /** Return a function that answers one message. */
 export function answering(data) {
+  const memory = remembering();
   let current = null, stops = [];
 
   function advance({ id, count }) {
@@ -29,9 +31,9 @@ export function answering(data) {
 
   return (message) => {
     if (message.dense) return { id: message.id, dense: sent(dense(message.dense, data)) };
-    if (message.knobs && message.whole) return { id: message.id, summary: whole(message.knobs, data) };
+    if (message.knobs && message.whole) return { id: message.id, summary: whole(message.knobs, data, memory) };
     if (message.knobs) {
-      current = begin(message.knobs, data, ["information"]);
+      current = begin(message.knobs, data, ["information", "accuracy"]);
       stops = [];
     }
     return advance(message);
