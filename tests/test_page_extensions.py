@@ -1,20 +1,27 @@
 """What extensions make of a page: numbers, folded cells, tables in words, counted words."""
 
 from collections import Counter
+from configparser import RawConfigParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import chapter_map
 import chapter_numbers
+import data_files
 import fold_cells
 import found
+import light_code
 import nbformat
 import offline
 import plain_tables
+import pydata_sphinx_theme
 import pytest
 import theorem_names
 import word_counts
 from docutils import nodes
 from docutils.utils import new_document
+from pygments.styles import get_style_by_name
+from pygments.token import STANDARD_TYPES, Text
 from sphinx_proof.nodes import proof_node
 
 from infcop_lite import glue
@@ -226,3 +233,40 @@ def test_the_contents_of_the_map_are_the_parts_that_hold_chapters(tmp_path):
     contents += "- {caption: Reference, chapters: [{file: book/api}]}\n"
     (tmp_path / "_toc.yml").write_text(contents)
     assert chapter_map.parts(tmp_path / "_toc.yml") == [("I", ["notebooks/01-a", "book/b"])]
+
+
+def test_large_data_stand_in_a_script_of_their_own_and_small_ones_stay():
+    large, small = f'{{"a":"<\\/b>{"é" * data_files.LEAST}"}}', '{"a":1}'
+    kinds = ((' id="one"', large), ("", small), ("", large))
+    data = [f'<script type="application/json"{name}>{text}</script>' for name, text in kinds]
+    body = "<i></i>" + "".join(data)
+    left, files = data_files.moved(body, "notebooks/04-mnist")
+    assert list(files) == [f"_static/data/notebooks-04-mnist-{i}.js" for i in (0, 1)]
+    assert left.count(small) == 1
+    assert "é" not in left
+    assert left.startswith('<i></i><script defer src="../_static/data/notebooks-04-mnist-0.js?v=')
+    assert ['"id": "one"' in text for text in files.values()] == [True, False]
+    assert data_files.moved("<p></p>", "index") == ("<p></p>", {})
+
+
+def test_marks_of_listings_that_have_the_colour_of_the_text_are_left_out_and_no_others():
+    context = {
+        "body": '<pre><span class="kn">import</span><span class="w"> </span><span class="n">a'
+        '</span><span class="p">(&lt;</span><span class="mi">1</span></pre><b class="n"></b>'
+    }
+    light_code.lighten(None, "page", "", context, None)
+    left = (
+        '<pre><span class="kn">import</span> a(&lt;<span class="mi">1</span></pre><b class="n"></b>'
+    )
+    assert context["body"] == left
+    theme = RawConfigParser()
+    folder = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme"
+    theme.read(folder / "theme.conf")
+    tokens = {short: token for token, short in STANDARD_TYPES.items()}
+    for tone in ("light", "dark"):
+        style = get_style_by_name(theme["options"][f"pygments_{tone}_style"])
+        plain = style.style_for_token(Text)["color"]
+        for short in light_code.PLAIN:
+            look = style.style_for_token(tokens[short])
+            assert look["color"] == plain
+            assert not any(look[name] for name in ("bold", "italic", "underline"))

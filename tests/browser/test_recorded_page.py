@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import data_files
 import pytest
 
 from infcop_lite.explorer.choices import Knob
@@ -45,6 +46,17 @@ def test_every_setting_shows_what_python_says(toy):
             count.fill(str(i))
             assert said(page) == draw(colour, value, size)[3:-15]
             assert count.get_attribute("aria-valuetext") == words
+
+
+def test_data_in_a_file_of_their_own_are_there_when_a_picture_begins(open_alone, tmp_path):
+    left, files = data_files.moved(MARKUP, "notebooks/toy", least=10)
+    assert "application/json" not in left
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    page = open_alone(SCRIPTS + left)
+    page.get_by_label("count of green").fill("2")
+    assert said(page) == "G4s"
 
 
 def test_a_knob_that_depends_on_another_says_its_name_and_keeps_its_place(toy):

@@ -1,0 +1,125 @@
+"""What the pages of the book weigh, and what it takes to show their first widget.
+
+    .venv/bin/python benchmarks/pages.py
+
+Opens every built page on a loopback server in Debian's Chromium, one by one, and writes pages.md
+beside this file: the pages above a goal, and the heaviest ones. Processor seconds are those of the
+page's main thread and hardly grow with the load. Nothing is asserted.
+"""
+
+import gzip
+import shutil
+import threading
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from playwright.sync_api import Browser, sync_playwright
+from timing import machine
+from widgets import SITE, Quiet
+
+FOLDER = Path(__file__).parent
+#: What a reader turns, whatever draws it.
+WIDGET = ".recorded .knobs, #challenge .knobs, #solvable .knobs, #playground button"
+GOALS = {"kB": 60, "elements": 25_000, "widget": 1.0}
+SHOWN = {
+    "page": "page",
+    "kB": "HTML, gzipped (kB)",
+    "elements": "elements once formulas are set",
+    "widget": "processor seconds to the first widget",
+    "load": "and until all is set",
+}
+MOST = 8  # of the heaviest pages
+
+
+def look(browser: Browser, address: str, path: str) -> dict[str, Any]:
+    """Return what a page weighs and takes; NaN for the widget of one that has none."""
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def taken() -> float:
+        metrics = devtools.send("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
+
+    before = taken()
+    page.goto(f"{address}/{path}", wait_until="commit")
+    widget = float("nan")
+    page.wait_for_load_state("domcontentloaded")
+    if page.query_selector(".recorded, #challenge, #solvable, #playground"):
+        page.wait_for_selector(WIDGET, state="visible")
+        widget = taken() - before
+    page.wait_for_load_state("load")
+    page.evaluate("window.MathJax?.startup?.promise")
+    found = {
+        "page": path.removesuffix(".html"),
+        "kB": len(gzip.compress((SITE / path).read_bytes())) / 1e3,
+        "elements": page.evaluate("document.querySelectorAll('*').length"),
+        "widget": widget,
+        "load": taken() - before,
+    }
+    page.close()
+    return found
+
+
+def is_read(path: str) -> bool:
+    """Return whether a page has something to read, and is no mere way to another."""
+    return "bd-article" in (SITE / path).read_text("utf-8")
+
+
+def above(pages: pd.DataFrame) -> pd.DataFrame:
+    """Return the pages that miss a goal."""
+    return pages[(pages[list(GOALS)] > pd.Series(GOALS)).any(axis=1)]
+
+
+def written(pages: pd.DataFrame) -> list[str]:
+    """Return a table of pages, the heaviest first."""
+    rows = [
+        f"| {row.page} | {row.kB:.0f} | {row.elements:,} | "
+        f"{'–' if row.widget != row.widget else format(row.widget, '.1f')} | {row.load:.1f} |"
+        for row in pages.sort_values("kB", ascending=False).itertuples()
+    ]
+    return ["| " + " | ".join(SHOWN.values()) + " |", "| --- |" + " --- |" * 4, *rows, ""]
+
+
+def main() -> None:
+    """The command line; see the top of this file."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    paths = [path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")]
+    inside = [path for path in sorted(paths) if not path.startswith("_static/") and is_read(path)]
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        pages = pd.DataFrame([look(browser, address, path) for path in inside])
+        about = {**machine(), "chromium": browser.version}
+        browser.close()
+    server.shutdown()
+    missed = above(pages)
+    lines = [
+        "# What the pages weigh and take",
+        "",
+        f"The goals of every page: {GOALS['kB']} kB of HTML as a server sends it, "
+        f"{GOALS['elements']:,} elements,",
+        "and one processor second of the page's main thread until its first widget stands there.",
+        "`python benchmarks/pages.py` writes this file.",
+        "",
+        "; ".join(f"{key}: {value}" for key, value in about.items()),
+        "",
+        f"## Above a goal: {len(missed)} of {len(pages)} pages",
+        "",
+        *(written(missed) if len(missed) else ["None.", ""]),
+        f"## The {MOST} heaviest",
+        "",
+        *written(pages.nlargest(MOST, "kB")),
+    ]
+    (FOLDER / "pages.md").write_text("\n".join(lines), "utf-8")
+    print(*lines, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
