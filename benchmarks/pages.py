@@ -4,7 +4,8 @@
 
 Opens every built page on a loopback server in Debian's Chromium, one by one, and writes pages.md
 beside this file: the pages above a goal, and the heaviest ones. Processor seconds are those of the
-page's main thread and hardly grow with the load. Nothing is asserted.
+page's main thread and hardly grow with the load; to read them, the page is halted as its first
+widget stands there. Nothing is asserted.
 """
 
 import gzip
@@ -23,6 +24,16 @@ from widgets import SITE, Quiet
 FOLDER = Path(__file__).parent
 #: What a reader turns, whatever draws it.
 WIDGET = ".recorded .knobs, #challenge .knobs, #solvable .knobs, #playground button"
+#: Halts the page in the frame in which its first widget has a size, if it ever does.
+HALT = """
+addEventListener("DOMContentLoaded", () => {{
+  const look = (now) => {{
+    if (document.querySelector("{widget}")?.getBoundingClientRect().height) debugger;
+    else if (now < 1e5) requestAnimationFrame(look);
+  }};
+  requestAnimationFrame(look);
+}});
+"""
 GOALS = {"kB": 60, "elements": 25_000, "widget": 1.0}
 SHOWN = {
     "page": "page",
@@ -45,20 +56,23 @@ def look(browser: Browser, address: str, path: str) -> dict[str, Any]:
         metrics = devtools.send("Performance.getMetrics")["metrics"]
         return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
+    reached: list[float] = []
+
+    def pause(_: object) -> None:
+        reached.append(taken())
+        devtools.send("Debugger.resume")
+
+    devtools.send("Debugger.enable")
+    devtools.on("Debugger.paused", pause)
+    page.add_init_script(HALT.format(widget=WIDGET))
     before = taken()
-    page.goto(f"{address}/{path}", wait_until="commit")
-    widget = float("nan")
-    page.wait_for_load_state("domcontentloaded")
-    if page.query_selector(".recorded, #challenge, #solvable, #playground"):
-        page.wait_for_selector(WIDGET, state="visible")
-        widget = taken() - before
-    page.wait_for_load_state("load")
+    page.goto(f"{address}/{path}")
     page.evaluate("window.MathJax?.startup?.promise")
     found = {
         "page": path.removesuffix(".html"),
         "kB": len(gzip.compress((SITE / path).read_bytes())) / 1e3,
         "elements": page.evaluate("document.querySelectorAll('*').length"),
-        "widget": widget,
+        "widget": reached[0] - before if reached else float("nan"),
         "load": taken() - before,
     }
     page.close()

@@ -3,6 +3,18 @@
 // A page opened from file:// may not fetch others, from which Sphinx's search would quote.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
+// Formulas are set when the page has been drawn once: they take longer than all pictures with knobs.
+const drawn = new Promise((done) => {
+  addEventListener("DOMContentLoaded", () => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, 500); // a page in the background is not drawn
+  });
+});
+if (window.MathJax) {
+  const pageReady = () => drawn.then(() => MathJax.startup.defaultPageReady());
+  MathJax.startup = { ...MathJax.startup, pageReady };
+}
+
 // The theme lets the keyboard reach what scrolls sideways, but looks again only at a new size or
 // content: a listing in a box that was folded would be left out.
 addEventListener("toggle", lookAgain, true);

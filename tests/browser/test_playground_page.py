@@ -195,7 +195,7 @@ def test_play_pauses_and_goes_on_and_a_step_is_one_check(play_page):
 def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_verdict(play_page):
     page = play_page(f"{QUICK}&rule=loss")
     finished(page)
-    words = page.locator("#playground [role=status]").nth(1)
+    words = page.locator("#playground .pg-verdict")
     words.filter(has_text="the same cost comes to").wait_for()
     assert page.locator("#playground rect.pg-constant").count() >= 2
     press(page, "Sweep")

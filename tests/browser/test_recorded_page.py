@@ -11,6 +11,11 @@ from infcop_lite.explorer.pages import as_page, describe
 
 SCRIPTS = """<script defer src="../_static/drawing.js"></script>
 <script defer src="../_static/recorded.js"></script>"""
+# Begins as MathJax does, as soon as it has run, and notes what stands there when it sets formulas.
+FORMULAS = """<script>window.DOCUMENTATION_OPTIONS = {}; window.MathJax = {};</script>
+<script src="../_static/book.js"></script><script defer src="data:text/javascript,
+const note = () => (window.seen = document.querySelectorAll('.knobs').length);
+Object.assign(MathJax.startup, { defaultPageReady: note }).pageReady();"></script>"""
 COLOUR = Knob("colour", {"red": "R", "green": "G"}, start=1, buttons=True)
 COUNTS = {"R": Knob("count of red", {"one": 1, "two": 2}, start=1)}
 COUNTS["G"] = Knob("count of green", {"two": 2, "three": 3, "four": 4})
@@ -57,6 +62,11 @@ def test_data_in_a_file_of_their_own_are_there_when_a_picture_begins(open_alone,
     page = open_alone(SCRIPTS + left)
     page.get_by_label("count of green").fill("2")
     assert said(page) == "G4s"
+
+
+def test_formulas_are_set_after_the_first_picture_has_its_knobs(open_alone):
+    page = open_alone(FORMULAS + SCRIPTS + MARKUP)
+    assert page.wait_for_function("window.seen ?? null").json_value() == 1
 
 
 def test_a_knob_that_depends_on_another_says_its_name_and_keeps_its_place(toy):

@@ -32,7 +32,7 @@ RULES = {
 #: What a reader writes, and the same in Python; x is 0.6.
 TEXTS = {
     "own, either of two": "epoch >= 1.2 or information < x",
-    "own, both of two": "accuracy >= ref_accuracy and gradient < x / (1 + level) + 0.3",
+    "own, both of two": "accuracy >= ref_accuracy and gradient < x / (1 + 4 * level)",
     "own, of the loss": "loss <= ref_loss",
 }
 
@@ -50,7 +50,7 @@ class Both:
         if last.level == 0:
             self.wanted = checks[0].validation_accuracy
         unit = last.reference_norms["gradient"]
-        is_near = last.distances["gradient"] < (0.6 / (1 + last.level) + 0.3) * unit
+        is_near = last.distances["gradient"] < 0.6 / (1 + 4 * last.level) * unit
         return last.epoch > 0 and last.validation_accuracy >= self.wanted and is_near
 
 

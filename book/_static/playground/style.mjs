@@ -35,7 +35,7 @@ html[data-theme="dark"] #playground button.pg-first { color: #10201f; }
 #playground .pg-knobs { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .3rem 1.2rem; }
 #playground label { display: block; } #playground label b { float: right; font-weight: 600; }
 #playground input, #playground select { font: inherit; color: inherit; width: 100%; min-height: 44px; margin: 0; accent-color: var(--pg-plus); }
-#playground summary { min-height: 44px; padding: .6rem 0; cursor: pointer; } #playground dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .2rem .8rem; margin: 0; } #playground dd { margin: 0; }
+#playground summary { min-height: 44px; padding: .6rem 0; cursor: pointer; } #playground dl { display: grid; grid-template-columns: minmax(6rem, 11rem) 1fr; gap: .2rem .8rem; margin: 0; } #playground dd { margin: 0; }
 #playground select, #playground input[type="number"], #playground input[type="text"] { background: var(--pg-card); border: 1px solid var(--pg-edge); border-radius: .5rem; padding: 0 .6rem; }
 #playground .pg-draw { display: grid; grid-template-columns: minmax(180px, 240px) 96px 1fr; gap: 1rem; align-items: start; }
 #playground canvas.pg-pad { width: 100%; height: auto; aspect-ratio: 1; border: 1px solid var(--pg-edge); touch-action: none; cursor: crosshair; color: var(--pg-ink); }

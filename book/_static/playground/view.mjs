@@ -38,7 +38,7 @@ export function view(root, form, press, dragged) {
   const status = html("p", { class: "pg-status", role: "status", "aria-live": "polite" });
   const canvas = html("canvas", { role: "img", "aria-label": NETWORK });
   const gauges = html("div"), curve = html("div", { class: "pg-drag" }), frontier = html("div");
-  const words = html("p", { role: "status", "aria-live": "polite" });
+  const words = html("p", { class: "pg-verdict", role: "status", "aria-live": "polite" });
   const progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
   const paint = painter(canvas), digit = reading();
   root.replaceChildren(
