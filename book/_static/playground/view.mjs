@@ -18,8 +18,10 @@ function judged({ dots, lines, swept, replayed, sweeping }, { epochs }, busy) {
   const found = sweeping && !busy ? gains(swept, lines) : [];
   if (found.length > 1) {
     const { title, isText } = RULES[sweeping.rule];
-    const said = verdict(found, swept.size, isText ? "values of x" : "tolerances");
-    const told = replayed.size === swept.size ? ` ${alone(found, gains(replayed, lines))}` : "";
+    const begun = [...swept.values()].filter((runs) => runs.size).length; // all, unless it was stopped
+    const said = verdict(found, begun, isText ? "values of x" : "tolerances");
+    const isWhole = replayed.size === swept.size && [...replayed.values()].every((runs) => runs.size === SEEDS);
+    const told = isWhole ? ` ${alone(found, gains(replayed, lines))}` : "";
     return `A level ends by: ${isText ? sweeping.text : title}. ${said}${told}`;
   }
   if (!dot) return "Each finished run drops a dot here.";
