@@ -205,6 +205,25 @@ def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_ve
     assert page.locator("#playground circle.pg-swept").count() == 1
 
 
+def test_a_sweep_that_is_stopped_says_what_it_holds_and_no_more(play_page):
+    page = play_page(QUICK)
+    press(page, "Sweep")
+    page.wait_for_function(
+        """() => {
+          const text = document.querySelector("#playground").innerText;
+          if (!(Number(text.match(/(\\d+) of \\d+ runs/)?.[1]) >= 60)) return false;
+          const buttons = [...document.querySelectorAll("#playground button")];
+          buttons.find((button) => button.textContent === "Stop the sweep").click();
+          return true;
+        }"""
+    )
+    shown = page.locator("#playground circle.pg-swept").count()
+    said = page.locator("#playground .pg-verdict").inner_text()
+    assert 1 < shown <= 20
+    assert re.search(rf"Over {shown} tolerances and [2-5] seeds the rule lies", said)
+    assert "So looking added" not in said
+
+
 def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page):
     page = play_page(QUICK)
     page.get_by_label("A level ends by").select_option("own")
