@@ -344,6 +344,33 @@ def test_t7_26_for_log_normal_amplitudes_the_two_forms_agree():
     assert epochs == pytest.approx(0.5 / 2 * best.var().item(), rel=0.01)
 
 
+@pytest.mark.parametrize(("price", "holds"), [(0.2, True), (0.99, True), (2.0, False)])
+def test_t7_26_the_form_for_exponentials_needs_a_price_below_b_times_every_amplitude(price, holds):
+    a, rate = torch.tensor([[1.0], [4.0]]).double(), 1.0
+    grid = torch.linspace(0, 4, 40_001).double()
+    total = a * torch.exp(-rate * grid) + price * grid
+    value = (total.mean(0).min() - total.amin(1).mean()).item() / price
+    promised = d.looking_epochs(a, rate).item()
+    assert (value == pytest.approx(promised, abs=1e-6)) == holds
+    assert (price < rate * a.min()) == holds
+
+
+def test_t7_26_a_best_stop_at_zero_breaks_the_upper_bound():
+    grid = torch.linspace(0, 4, 4001).double()
+    price, k = 3.0, 1.0
+    total = torch.stack([price * grid, k / 2 * (grid - 2).square()])  # one run is best not trained
+    value = (total.mean(0).min() - total.amin(1).mean()).item()
+    stops = grid[total.argmin(1)]
+    assert stops.tolist() == pytest.approx([0, 2])
+    assert value > 1.9 * k / 2 * stops.var(correction=0).item()
+
+
+def test_t7_26_parts_in_nats_become_epochs_once_divided_by_the_price():
+    stops = torch.tensor([[2.0, 3.0], [4.0, 9.0]])
+    nats = d.value_of_looking(stops, curvature=0.02)
+    assert [worth / 0.1 for worth in nats] == pytest.approx(d.value_of_looking(stops, 0.02 / 0.1))
+
+
 def test_t7_27_a_rule_beats_a_timetable_exactly_if_it_predicts_better_than_the_mean():
     stops = torch.tensor([[2.0, 6.0], [4.0, 5.0], [9.0, 7.0]]).double()
     k = 0.7
