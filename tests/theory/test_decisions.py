@@ -164,13 +164,27 @@ def test_t7_11_break_even_costs_at_most_twice_the_least_and_the_price_of_a_gap()
     ("factor", "least"), [(1.0, 1.998), (0.98, 2.015), (1.02, 2.015), (0.5, 2.9), (2.0, 2.9)]
 )
 def test_t7_11_the_adversary_makes_every_rule_pay_twice_and_any_other_more(factor, least):
-    """The loss stays 1 until the rule has stopped, and is 0 from then on."""
+    """The loss stays 1 up to the stop, that check included, and is 0 from the next one on."""
     times = torch.arange(3000).double() / 1000
     stop = d.break_even(torch.ones(3000), times, price=factor)
     losses = (torch.arange(3000) <= stop).double()
     assert d.break_even(losses, times, price=factor) == stop
     total = losses + times
     assert least < (total[stop] / total.min()).item() < 1.005 * (1 + max(factor, 1 / factor))
+
+
+@pytest.mark.parametrize(("start", "gap"), [(1.0, 0.3), (1.0, 0.9), (7.3, 1.0), (2.0, 0.001)])
+def test_t7_11_between_checks_the_lower_bound_is_two_less_the_price_of_a_gap(start, gap):
+    """Whatever check a rule stops at, the adversary makes it pay (2 - c gap / start) the least."""
+    times = torch.arange(int(3 * start / gap) + 2).double() * gap  # c = 1
+    ratios = []
+    for stop in range(len(times)):
+        losses = start * (torch.arange(len(times)) <= stop).double()
+        total = losses + times
+        ratios.append((total[stop] / total.min()).item())
+    assert min(ratios) >= 2 - gap / start - 1e-12
+    if gap == 0.3:  # 2 itself would be refuted
+        assert min(ratios) < 1.95
 
 
 def test_t7_11_rising_losses_are_refused_and_the_bound_fails_for_them():
