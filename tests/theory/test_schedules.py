@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from infcop_lite.flows import information_flow, sampling_floor
 from infcop_lite.stopping import AnyOf, Check, FlowConsistency, ReachAccuracy
@@ -24,7 +25,6 @@ from infcop_lite.theory.schedules import (
     stop_probabilities,
     worst_interval_cost,
 )
-from scipy.optimize import linprog
 
 fifty = settings(deadline=None, derandomize=True, max_examples=50)
 positive = st.floats(0.01, 50)
