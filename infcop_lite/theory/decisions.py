@@ -1,4 +1,4 @@
-"""What a tolerance, an epoch and a look are worth: prices, allocations, regret (T7).
+"""What a tolerance, an epoch and a look are worth, in prices, allocations and regret (T7).
 
 A price is in nats per unit of time, or per step or epoch where that is said. The *curve* of a level
 is what the final network loses because the level was short; *regret* is what a stop costs beyond
