@@ -10,28 +10,28 @@ from ..explorer.knobs import WIDEST, Explorer, Knob, explore
 from ..theory.schedules import hitting_time, probe_cost, speed_up
 
 ROUNDS, BUDGETS, RATES = (5, 10, 20), (5, 10, 20), (0.5, 0.7, 0.9)
-PROBES, FLOORS = (1000, 60_000), (0.0, 0.5, 0.9, 1.1)
+PROBES, RESTS = (1000, 60_000), (0.0, 0.5, 0.9, 1.1)
 START = (10, 10, 0.7, PROBES[0], 0.5)
 
 
 def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Explorer:
-    """Return what a run costs and saves, to be turned by rounds, budget, decay, probe and floor.
+    """Return what a run costs and saves, to be turned by rounds, budget, decay, probe and rest.
 
     Source: (T5.1) and (T5.3b).
 
     Distances are in units of epsilon. In every round but the last, which trains its budget, they
-    fall as ``amplitude rate^t + floor``; a check comes after the prune and after every epoch.
+    fall as ``amplitude rate^t + rest``; a check comes after the prune and after every epoch.
 
     Args:
-        amplitude: how far above its floor a distance starts, > 0.
+        amplitude: how far above its resting distance a level starts, > 0.
         num_train: samples of the training split, >= 1.
 
     >>> speed_up_calculator().table["speed-up"].round(2).tolist()[:4]
     [1.46, 1.18, 0.99, 0.99]
     """
 
-    def cost(rounds: int, budget: int, rate: float, probe: int, floor: float) -> dict[str, Any]:
-        hit = hitting_time(1.0, amplitude, rate, floor)
+    def cost(rounds: int, budget: int, rate: float, probe: int, rest: float) -> dict[str, Any]:
+        hit = hitting_time(1.0, amplitude, rate, rest)
         price, used = probe_cost(probe, num_train), min(hit, budget)
         levels = [used] * (rounds - 1)
         return {
@@ -39,7 +39,7 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
             "budget": budget,
             "decay": rate,
             "probe": probe,
-            "floor / ε": floor,
+            "rest / ε": rest,
             "first below ε": "never" if math.isinf(hit) else hit,
             "epochs per level": used,
             "epochs in all": sum(levels) + budget,
@@ -47,14 +47,14 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
             "speed-up": speed_up(levels, budget, probe=price, first_check=True),
         }
 
-    def draw(rounds: int, budget: int, rate: float, probe: int, floor: float) -> str:
-        row = cost(rounds, budget, rate, probe, floor)
+    def draw(rounds: int, budget: int, rate: float, probe: int, rest: float) -> str:
+        row = cost(rounds, budget, rate, probe, rest)
         hit, total, measuring = row["first below ε"], row["epochs in all"], row["measuring"]
         full, why = rounds * budget, ""
-        settings = f"{rounds} rounds, budget {budget}, decay {rate}, probe {probe}, floor {floor}"
+        settings = f"{rounds} rounds, budget {budget}, decay {rate}, probe {probe}, rest {rest}"
         if hit == "never" or hit > budget:
             late = f"The distance needs {hit} epochs, more than the budget"
-            why = "The floor lies above ε" if hit == "never" else late
+            why = "The resting distance lies above ε" if hit == "never" else late
             why += ": <b>the rule never fires</b>.<br>"
         return (
             f"<p>{why}{row['epochs per level']} epochs per level, {total} in all, full retraining "
@@ -62,14 +62,14 @@ def speed_up_calculator(amplitude: float = 4.0, num_train: int = 60_000) -> Expl
             f"<b>Speed-up {row['speed-up']:.2f}</b></p>" + _bar(total, measuring, full, settings)
         )
 
-    settings = itertools.product(ROUNDS, BUDGETS, RATES, PROBES, FLOORS)
+    settings = itertools.product(ROUNDS, BUDGETS, RATES, PROBES, RESTS)
     return explore(
         draw,
         Knob("rounds", {str(n): n for n in ROUNDS}, ROUNDS.index(START[0])),
         Knob("budget, epochs", {str(n): n for n in BUDGETS}, BUDGETS.index(START[1])),
         Knob("decay per epoch", {str(rate): rate for rate in RATES}, RATES.index(START[2])),
         Knob("probe size", {f"{n:,}".replace(",", " "): n for n in PROBES}, buttons=True),
-        Knob("floor / ε", {str(floor): floor for floor in FLOORS}, FLOORS.index(START[4])),
+        Knob("resting distance / ε", {str(rest): rest for rest in RESTS}, RESTS.index(START[4])),
         table=pd.DataFrame(list(itertools.starmap(cost, settings))),
         title="The same as a table: epochs and speed-up for every setting",
         name="cost",

@@ -1,1 +1,1 @@
-"""Equations that are not part of the method: bounds, identities, costs; one module a chapter."""
+"""Equations that are not part of the method, with bounds and identities; one module a chapter."""

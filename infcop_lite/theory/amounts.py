@@ -1,4 +1,4 @@
-"""How much to prune: the effective number of weights behind SAP, its bound and its guarantee.
+"""How much to prune, with the effective number of weights behind SAP, its bound and guarantee.
 
 All of it is about one vector of weights, in double precision; signs and order never matter.
 """
@@ -14,7 +14,7 @@ _SEARCH_LIMIT = 2**22
 
 
 def effective_number(weights: Tensor, p: float, q: float) -> float:
-    """Return how many equal weights would have this PQ index: the effective number of weights.
+    """Return the effective number of weights, as many equal ones as would have this PQ index.
 
     Source: (T1.7); derived from the count of Diao et al. 2023, arXiv:2302.05601; for p = 1 and
     q = 2 the participation ratio, in general the Hill number of order q / p.
@@ -351,7 +351,7 @@ def _half_square(density: float) -> Tensor:
 
 
 def _removed_mass(weights: Tensor, s: float) -> Tensor:
-    """Return (weight + 1,): the sum of |w|^s over all but the r largest, for r = 0, 1, ..."""
+    """Return (weight + 1,), the sums of |w|^s over all but the r largest, for r = 0, 1, ..."""
     w = _magnitudes(weights)
     mass = (w / w.max()).pow(s).sort().values.cumsum(0).flip(0)
     return torch.cat([mass, mass.new_zeros(1)])

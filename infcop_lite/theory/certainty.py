@@ -188,7 +188,7 @@ def distance_error(
     return math.inf if unit == 0 else math.log(distance / unit), error
 
 
-def stop_margin(confidence: float, looks: int = 1) -> float:
+def safety_distance(confidence: float, looks: int = 1) -> float:
     """Return how many standard errors a log distance must lie below the log tolerance.
 
     Source: (T7.16); derived here: `confidence.quantile`, for any confidence. A level then passes
@@ -201,7 +201,7 @@ def stop_margin(confidence: float, looks: int = 1) -> float:
     Raises:
         ValueError: a number out of its range.
 
-    >>> round(stop_margin(0.95), 3), round(stop_margin(0.95, looks=5), 3)
+    >>> round(safety_distance(0.95), 3), round(safety_distance(0.95, looks=5), 3)
     (1.645, 2.326)
     """
     if not 0 < confidence < 1 or looks < 1:
@@ -235,5 +235,5 @@ def probe_needed(
         raise ValueError(
             f"need spread >= 0, slack > 0, power in (0, 1): {spread}, {slack}, {power}"
         )
-    z = stop_margin(1 - size, looks) + NormalDist().inv_cdf(power)
+    z = safety_distance(1 - size, looks) + NormalDist().inv_cdf(power)
     return max(200, math.ceil((max(z, 0.0) * spread / slack) ** 2 * (1 - 1e-12)))

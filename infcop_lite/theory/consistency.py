@@ -1,4 +1,4 @@
-"""What consistent flows guarantee: bounds from flows to functions, from functions to losses.
+"""What consistent flows guarantee, by bounds from flows to functions and from there to losses.
 
 A tilde of the text is called *other* here: the pruned or retrained network, on the same inputs. A
 layer is a pair (weight, bias); statistics are those of the given samples, in float64.
@@ -96,7 +96,7 @@ def _distance(value: float) -> float:
     return value
 
 
-def margins(logits: Tensor) -> Tensor:
+def leads(logits: Tensor) -> Tensor:
     """Return how far the largest logit lies above the second, sample by sample.
 
     Source: (T3.0); classical.
@@ -110,7 +110,7 @@ def margins(logits: Tensor) -> Tensor:
     Raises:
         ValueError: not (sample, class), or one class.
 
-    >>> margins(torch.tensor([[1.0, 4.0, 2.0]]))
+    >>> leads(torch.tensor([[1.0, 4.0, 2.0]]))
     tensor([2.])
     """
     if logits.dim() != 2 or logits.shape[1] < 2:
@@ -122,7 +122,7 @@ def margins(logits: Tensor) -> Tensor:
 def disagreement_bound(logits: Tensor, distance: float) -> float:
     """Return the largest fraction of samples on which two networks can predict differently.
 
-    Source: (T3.0): P(margin < gamma) + 2 distance^2 / gamma^2, at the best gamma; derived here.
+    Source: (T3.0): P(lead < gamma) + 2 distance^2 / gamma^2, at the best gamma; derived here.
 
     Args:
         logits: (sample, class) of one of the two networks.
@@ -132,15 +132,15 @@ def disagreement_bound(logits: Tensor, distance: float) -> float:
         A fraction in [0, 1].
 
     Raises:
-        ValueError: as for `margins`, or a negative distance.
+        ValueError: as for `leads`, or a negative distance.
 
     >>> disagreement_bound(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), 1.0)
     0.5
     """
-    gammas = margins(logits).double().sort().values
+    gammas = leads(logits).double().sort().values
     if distance == 0:
         return 0.0  # equal logits have equal largest entries, also where two are tied
-    bounds = torch.arange(len(gammas)).double() / len(gammas)  # of the margins, those below
+    bounds = torch.arange(len(gammas)).double() / len(gammas)  # of the leads, those below
     bounds += 2 * _distance(distance) ** 2 / gammas.clamp_min(1e-300).square()
     return min(1.0, bounds.min().item())
 
@@ -400,7 +400,7 @@ def pruning_floor(weight: Tensor, mask: Tensor, cov: Tensor) -> float:
 
 
 def pruning_floor_bound(weight: Tensor, mask: Tensor, cov: Tensor) -> float:
-    """Return a lower bound of `pruning_floor`: smallest eigenvalue times the norm removed.
+    """Return a lower bound of `pruning_floor`, the smallest eigenvalue times the norm removed.
 
     Source: (T3.3); derived here.
 

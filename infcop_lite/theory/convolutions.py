@@ -1,4 +1,4 @@
-"""What consistent flows guarantee for convolutions: the patch form of the bounds (T3.8).
+"""What consistent flows guarantee for convolutions, by the patch form of the bounds (T3.8).
 
 A convolution applies one matrix to every patch that it reads, so patches take the place of inputs.
 """

@@ -1,4 +1,4 @@
-"""What a tolerance, an epoch and a look are worth: prices, allocations, regret (T7).
+"""What a tolerance, an epoch and a look are worth, in prices, allocations and regret (T7).
 
 A price is in nats per unit of time, or per step or epoch where that is said. The *curve* of a level
 is what the final network loses because the level was short; *regret* is what a stop costs beyond
@@ -389,9 +389,10 @@ def value_of_looking(best_stops: Tensor, curvature: float) -> tuple[float, float
 
 
 def looking_epochs(amplitudes: Tensor, rate: float) -> Tensor:
-    """Return what looking is worth at each level, for curves ``A e^(-b epochs)`` and any price.
+    """Return what looking is worth at each level, for curves ``A e^(-b epochs)``.
 
-    Source: (T7.26); derived here. ``(log E A - E log A) / b``.
+    Source: (T7.26); derived here. ``(log E A - E log A) / b``, at every price below b times the
+    least amplitude. At a higher one some best stop is 0, and this is not what looking is worth.
 
     Args:
         amplitudes: (seed, level) A > 0.

@@ -1,4 +1,4 @@
-"""Gradient flow: the energy identity, what a norm certifies, the tangent kernel, conservation laws.
+"""The energy of gradient flow, what a norm certifies, the tangent kernel, conservation laws.
 
 A loss is a function without arguments, as `loss_of` makes it, or a lambda that adds a penalty: it
 decides the data and reads the model's present parameters. Gradients are a dict from parameter name
@@ -339,7 +339,7 @@ def balance_matrix(incoming: Tensor, outgoing: Tensor) -> Tensor:
 
 
 def unit_balance(incoming: Tensor, bias: Tensor | None, outgoing: Tensor) -> Tensor:
-    """Return for each hidden unit: squared norm of what comes in minus that of what goes out.
+    """Return, for each hidden unit, the squared norm of what comes in minus that of what goes out.
 
     Source: (T4.6a); Du, Hu & Lee 2018. For BatchNorm, incoming = gamma and bias = beta.
 

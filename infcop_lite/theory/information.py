@@ -41,7 +41,7 @@ def _inverse_sd(matrix: Tensor) -> Tensor:
 
 
 def canonical_correlations(r: Tensor, p: Tensor, r_next: Tensor) -> Tensor:
-    """Return the canonical correlations of two layers: singular values of the whitened P.
+    """Return the canonical correlations of two layers, which are singular values of the whitened P.
 
     Source: (T2.1); Hotelling 1936. Correlations or covariances: the result is the same. Units of
     any scale; directions are cut at 1e-12 of the largest variance after standardising.

@@ -103,7 +103,7 @@ def rewound_length(gap: float, tolerance: float, smoothness: float) -> float:
 def total_length_bound(
     num_levels: int, energy: float, tolerance: float, smoothness: float, pl: float
 ) -> float:
-    """Return a bound on the time of all levels that go on: at most of order sqrt(num_levels).
+    """Return a bound on the time of all levels that go on, at most of order sqrt(num_levels).
 
     Source: (T7.19); derived here. ``R / (2 mu) log(1 + x + x^2 / 4)``, ``x^2 = 2 beta E / (R d)``.
 

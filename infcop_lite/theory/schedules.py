@@ -1,4 +1,4 @@
-"""The cost model of early stopping: what a run costs, how often to check, when a rule fires."""
+"""The cost model of early stopping, what a run costs, how often to check, when a rule fires."""
 
 import math
 from collections.abc import Sequence
@@ -116,7 +116,8 @@ def best_interval(epochs: float, probe: float) -> int:
     """Return the whole number of epochs between checks that costs least, by `interval_cost`.
 
     Source: (T5.2); derived here. The smallest s with s (s + 1) >= a (2 tau - 1), and at most
-    2 tau - 1: beyond, no level has a mean of tau and is even over the interval.
+    2 tau - 1: beyond, no level has a mean of tau and is even over the interval. Of played levels
+    it is the best one where they are even over every interval that is compared.
 
     Args:
         epochs: tau, as for `interval_cost`.
@@ -218,10 +219,10 @@ def hitting_time(epsilon: float, amplitude: float, rate: float, floor: float = 0
         epsilon: the tolerance, > 0.
         amplitude: c > 0.
         rate: lambda in (0, 1).
-        floor: phi >= 0.
+        floor: phi >= 0, the resting distance.
 
     Returns:
-        A whole number, or infinity if the tolerance is not above the floor.
+        A whole number, or infinity if the tolerance is not above phi.
 
     Raises:
         ValueError: a number out of its range.
@@ -248,15 +249,15 @@ def hitting_sensitivity(epsilon: float, rate: float, floor: float = 0.0) -> floa
     d tau / d log epsilon = -epsilon / ((epsilon - phi) log(1 / lambda)).
 
     Args:
-        epsilon: the tolerance, above the floor.
+        epsilon: the tolerance, above phi.
         rate: lambda in (0, 1).
-        floor: phi >= 0.
+        floor: phi >= 0, the resting distance.
 
     Returns:
         Checks per unit of log epsilon, < 0.
 
     Raises:
-        ValueError: a number out of its range, or a tolerance that is not above the floor.
+        ValueError: a number out of its range, or a tolerance that is not above phi.
 
     >>> round(hitting_sensitivity(0.2, 0.5), 3), round(hitting_sensitivity(0.2, 0.5, 0.19), 3)
     (-1.443, -28.854)
@@ -304,7 +305,7 @@ def stop_probabilities(distances: Tensor, epsilon: float, noise: float) -> Tenso
 
 
 def fit_geometric(distances: Tensor, num_rates: int = 199) -> tuple[float, float, float]:
-    """Return the amplitude, rate and floor of the geometric decay that fits a path best.
+    """Return the amplitude, rate and resting distance of the geometric decay that fits a path best.
 
     Source: (T5.3b) as a hypothesis to be tested; least squares, the rate on an even grid in (0, 1).
 
@@ -313,7 +314,7 @@ def fit_geometric(distances: Tensor, num_rates: int = 199) -> tuple[float, float
         num_rates: points of the grid.
 
     Returns:
-        (c, lambda, phi); a path that does not decay gives c <= 0, one without a floor phi <= 0.
+        (c, lambda, phi); a path that does not decay gives c <= 0, one that heads for zero phi <= 0.
 
     Raises:
         ValueError: too few distances for three parameters.

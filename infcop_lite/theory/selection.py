@@ -1,4 +1,4 @@
-"""What a mask keeps and what it costs: best k terms, output error, counts, loss barriers."""
+"""What a mask keeps and what it costs, in best k terms, output error, counts, loss barriers."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One solvable model: linear regression on a mask, with its flow, its floor and its price (T7).
+"""Linear regression on a mask, one solvable model, with its flow, resting distance and price (T7).
 
 Outputs are ``W x``; the loss is half the mean squared error, ``best`` its minimiser over all
 weights and ``second_moment`` the mean of ``x x^T``. A bias is one more input that is always 1. Time
@@ -27,7 +27,7 @@ def _moment(second_moment: Tensor, size: int) -> Tensor:
 
 
 def label_flow_gap(features: Tensor, probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Return the flow to the predictions less the flow to the labels: the last layer's gradient.
+    """Return the last layer's gradient, the flow to the predictions less that to the labels.
 
     Source: (T7.1); the chain rule, for cross-entropy or half the squared error.
 
@@ -162,7 +162,7 @@ def layer_gradient_bound(distance: float, weights: Sequence[Tensor], layer: int)
 def _modes(
     start: Tensor, best: Tensor, mask: Tensor, second_moment: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield for each row: the kept inputs, eigenvalues and eigenvectors there, and the offset."""
+    """Yield for each row the kept inputs, eigenvalues and eigenvectors there, and the offset."""
     if not start.shape == best.shape == mask.shape or mask.dtype != torch.bool:
         raise ValueError("start and best must be (output, input), the mask boolean of that shape")
     moment = _moment(second_moment, start.shape[1])
@@ -233,7 +233,7 @@ def mask_price(best: Tensor, mask: Tensor, second_moment: Tensor) -> float:
 
 
 def resting_distance(best: Tensor, mask: Tensor, second_moment: Tensor) -> float:
-    """Return the flow distance at which training on a mask comes to rest: its floor.
+    """Return the flow distance at which training on a mask comes to rest.
 
     Source: (T7.4); derived here. ``||Q w||`` over the removed weights w.
 
@@ -281,13 +281,14 @@ def decay_bound(
 ) -> tuple[float, float, float]:
     """Return c, mu and phi such that the flow distance stays within ``c e^(-mu t)`` of phi.
 
-    Source: (T7.4); derived here. Geometric decay to a floor, a model in (T5.3b), is a theorem here.
+    Source: (T7.4); derived here. A bound; the distance itself need not fall as (T5.3b) supposes.
 
     Args:
         start, best, mask, second_moment: as for `masked_path`.
 
     Returns:
-        Amplitude and rate, both >= 0, and the floor; the rate is infinite if no weight is left.
+        Amplitude and rate, both >= 0, and the resting distance; the rate is infinite if no weight
+        is left.
 
     Raises:
         ValueError: as for `masked_path`.

@@ -380,7 +380,7 @@ class TestSpeedUpCalculator:
             assert said[3:] == pytest.approx([measured, speed_up], abs=0.0501)
             assert said[4] == pytest.approx(speed_up, abs=5.001e-3)
             assert ("never fires" in picture) == (not fired)
-            assert ("floor lies above ε" in picture) == (floor > 1)
+            assert ("resting distance lies above ε" in picture) == (floor > 1)
             told = numbers(alt_of(picture))
             assert told[:5] == [rounds, budget, rate, probe, floor]
             assert told[5:] == pytest.approx([trained, measured, full], abs=0.0501)
@@ -395,7 +395,7 @@ class TestSpeedUpCalculator:
             assert measured <= 280
 
     def test_the_table_holds_every_picture(self, lens):
-        knobs = ["rounds", "budget", "decay", "probe", "floor / ε"]
+        knobs = ["rounds", "budget", "decay", "probe", "rest / ε"]
         settings = list(lens["speed_up_calculator"].pictures)
         table = lens["speed_up_calculator"].table
         assert list(table[knobs].itertuples(index=False, name=None)) == settings
@@ -407,9 +407,9 @@ class TestSpeedUpCalculator:
             assert row["speed-up"] == pytest.approx(rounds * budget / (trained + measured))
             assert f"{row['speed-up']:.2f}" in lens["speed_up_calculator"].pictures[setting]
 
-    def test_a_floor_above_epsilon_costs_more_than_it_saves(self, lens):
+    def test_a_resting_distance_above_epsilon_costs_more_than_it_saves(self, lens):
         table = lens["speed_up_calculator"].table
-        above = table["floor / ε"] > 1
+        above = table["rest / ε"] > 1
         assert (table["speed-up"][above] < 1).all()
         assert (table["first below ε"][above] == "never").all()
         assert all(isinstance(hit, int) for hit in table["first below ε"][~above])
@@ -418,7 +418,7 @@ class TestSpeedUpCalculator:
         low, high = (
             opened("speed_up_calculator", drawing=False, amplitude=a).table for a in (2, 32)
         )
-        useful = low["floor / ε"] < 1
+        useful = low["rest / ε"] < 1
         assert (low["first below ε"][useful] < high["first below ε"][useful]).all()
 
     def test_the_bar_stands_on_an_axis_that_names_full_retraining(self, lens):

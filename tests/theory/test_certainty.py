@@ -301,7 +301,7 @@ def test_t7_16_a_margin_has_the_promised_error_rate_and_the_plug_in_rule_is_a_co
     logs, errors, truth = probes()
     assert (logs.std() / errors.mean()).item() == pytest.approx(1, abs=0.1)
     # a tolerance exactly at the true distance: the network is not consistent
-    fires = [(logs + z * errors <= truth).double().mean() for z in (0.0, c.stop_margin(0.95))]
+    fires = [(logs + z * errors <= truth).double().mean() for z in (0.0, c.safety_distance(0.95))]
     assert 0.42 <= fires[0] <= 0.58
     assert 0.02 <= fires[1] <= 0.09
 
@@ -323,13 +323,13 @@ def test_t7_16_fails_where_the_distance_has_no_sampling_error_at_all():
     log_distance, error = c.distance_error({"a": x, "b": x}, {"a": x, "b": -x})
     assert error == pytest.approx(0, abs=1e-9)
     for confidence in (0.5, 0.95, 0.999):
-        met = log_distance + c.stop_margin(confidence) * error
+        met = log_distance + c.safety_distance(confidence) * error
         assert met == pytest.approx(math.log(2))  # the tolerance, whatever the confidence
 
 
 @pytest.mark.parametrize("looks", [1, 3, 20])
 def test_t7_16_the_errors_of_several_looks_add_up_at_most_which_disjoint_ones_attain(looks):
-    z = c.stop_margin(0.9, looks)
+    z = c.safety_distance(0.9, looks)
     each = NormalDist().cdf(-z)  # that one reading at the tolerance fires
     assert looks * each == pytest.approx(0.1)
     u = uniform(0, 200_000)
@@ -342,7 +342,7 @@ def test_t7_16_the_errors_of_several_looks_add_up_at_most_which_disjoint_ones_at
 
 def test_t7_16_across_levels_one_probe_can_double_the_rate_and_a_fresh_one_cannot():
     """Level 1 has a consistent branch for each sign of the error; both err in their own tail."""
-    z, u = c.stop_margin(0.95), normal(0, 200_000)
+    z, u = c.safety_distance(0.95), normal(0, 200_000)
     one = torch.where(u > 0, -u, u) <= -z  # the branch that stopped reads with the sign it likes
     fresh = normal(1, 200_000) <= -z
     assert one.double().mean().item() == pytest.approx(0.1, abs=0.005)
@@ -353,7 +353,7 @@ def test_t7_16_across_levels_one_probe_can_double_the_rate_and_a_fresh_one_canno
 def test_t7_17_so_many_samples_have_the_power_and_two_per_cent_fewer_have_not(spread, slack, looks):
     n = c.probe_needed(spread, slack, size=0.05, power=0.9, looks=looks)
     for samples, enough in ((n, True), (int(0.98 * n), False)):
-        z = c.stop_margin(0.95, looks)
+        z = c.safety_distance(0.95, looks)
         power = NormalDist().cdf(slack * math.sqrt(samples) / spread - z)
         assert (power >= 0.9) == enough
 
@@ -385,8 +385,8 @@ def test_t7_17_the_rule_for_two_probes_and_an_absolute_tolerance_is_another():
             lambda: c.deep_floor_bound(torch.ones(1, 2), torch.ones(1, 2).bool(), torch.eye(3)),
             "cov",
         ),
-        (lambda: c.stop_margin(1.0), "confidence"),
-        (lambda: c.stop_margin(0.9, 0), "looks"),
+        (lambda: c.safety_distance(1.0), "confidence"),
+        (lambda: c.safety_distance(0.9, 0), "looks"),
         (lambda: c.probe_needed(1.0, 0.0), "slack"),
     ],
 )

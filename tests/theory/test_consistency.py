@@ -113,13 +113,13 @@ def test_t3_0_predictions_differ_only_where_the_margin_is_small(seed, log_size):
     others = logits + 10**log_size * normal(seed + 1, 50, 4)
     disagree = logits.argmax(1) != others.argmax(1)
     errors = (logits - others).norm(dim=1)
-    assert (c.margins(logits)[disagree] <= math.sqrt(2) * errors[disagree] + 1e-12).all()
+    assert (c.leads(logits)[disagree] <= math.sqrt(2) * errors[disagree] + 1e-12).all()
     distance, share = c.rms_distance(logits, others), disagree.double().mean()
     assert share <= c.disagreement_bound(logits, distance) + 1e-12
     for gamma in (0.01, 0.1, 1.0):
-        small = (c.margins(logits) <= gamma).double().mean()
+        small = (c.leads(logits) <= gamma).double().mean()
         assert share <= small + 2 * distance**2 / gamma**2 + 1e-12
-        below = (c.margins(logits) < gamma).double().mean()
+        below = (c.leads(logits) < gamma).double().mean()
         assert c.disagreement_bound(logits, distance) <= below + 2 * distance**2 / gamma**2 + 1e-12
 
 
@@ -962,7 +962,7 @@ def test_t3_8_c3_batch_norm_in_eval_mode_folds_into_the_kernel():
         (lambda: c.rms_distance(torch.ones(0, 1), torch.ones(0, 1)), "alike"),
         (lambda: c.cross_entropy_gap(-1.0), "0 or more"),
         (lambda: c.squared_loss_gap(1.0, math.nan), "0 or more"),
-        (lambda: c.margins(torch.ones(3, 1)), "class"),
+        (lambda: c.leads(torch.ones(3, 1)), "class"),
         (lambda: c.covariance(torch.ones(3, 1), torch.ones(2, 1)), "samples"),
         (lambda: c.pruning_floor(torch.ones(1, 2), torch.ones(1, 2).bool(), torch.eye(3)), "cov"),
         (lambda: c.connectivities([torch.ones(3, 1)]), "two layers"),

@@ -164,13 +164,27 @@ def test_t7_11_break_even_costs_at_most_twice_the_least_and_the_price_of_a_gap()
     ("factor", "least"), [(1.0, 1.998), (0.98, 2.015), (1.02, 2.015), (0.5, 2.9), (2.0, 2.9)]
 )
 def test_t7_11_the_adversary_makes_every_rule_pay_twice_and_any_other_more(factor, least):
-    """The loss stays 1 until the rule has stopped, and is 0 from then on."""
+    """The loss stays 1 up to the stop, that check included, and is 0 from the next one on."""
     times = torch.arange(3000).double() / 1000
     stop = d.break_even(torch.ones(3000), times, price=factor)
     losses = (torch.arange(3000) <= stop).double()
     assert d.break_even(losses, times, price=factor) == stop
     total = losses + times
     assert least < (total[stop] / total.min()).item() < 1.005 * (1 + max(factor, 1 / factor))
+
+
+@pytest.mark.parametrize(("start", "gap"), [(1.0, 0.3), (1.0, 0.9), (7.3, 1.0), (2.0, 0.001)])
+def test_t7_11_between_checks_the_lower_bound_is_two_less_the_price_of_a_gap(start, gap):
+    """Whatever check a rule stops at, the adversary makes it pay (2 - c gap / start) the least."""
+    times = torch.arange(int(3 * start / gap) + 2).double() * gap  # c = 1
+    ratios = []
+    for stop in range(len(times)):
+        losses = start * (torch.arange(len(times)) <= stop).double()
+        total = losses + times
+        ratios.append((total[stop] / total.min()).item())
+    assert min(ratios) >= 2 - gap / start - 1e-12
+    if gap == 0.3:  # 2 itself would be refuted
+        assert min(ratios) < 1.95
 
 
 def test_t7_11_rising_losses_are_refused_and_the_bound_fails_for_them():
@@ -342,6 +356,33 @@ def test_t7_26_for_log_normal_amplitudes_the_two_forms_agree():
     epochs = d.looking_epochs((0.4 * z).exp(), rate=0.5).item()
     best = 0.4 * z / 0.5  # plus a constant
     assert epochs == pytest.approx(0.5 / 2 * best.var().item(), rel=0.01)
+
+
+@pytest.mark.parametrize(("price", "holds"), [(0.2, True), (0.99, True), (2.0, False)])
+def test_t7_26_the_form_for_exponentials_needs_a_price_below_b_times_every_amplitude(price, holds):
+    a, rate = torch.tensor([[1.0], [4.0]]).double(), 1.0
+    grid = torch.linspace(0, 4, 40_001).double()
+    total = a * torch.exp(-rate * grid) + price * grid
+    value = (total.mean(0).min() - total.amin(1).mean()).item() / price
+    promised = d.looking_epochs(a, rate).item()
+    assert (value == pytest.approx(promised, abs=1e-6)) == holds
+    assert (price < rate * a.min()) == holds
+
+
+def test_t7_26_a_best_stop_at_zero_breaks_the_upper_bound():
+    grid = torch.linspace(0, 4, 4001).double()
+    price, k = 3.0, 1.0
+    total = torch.stack([price * grid, k / 2 * (grid - 2).square()])  # one run is best not trained
+    value = (total.mean(0).min() - total.amin(1).mean()).item()
+    stops = grid[total.argmin(1)]
+    assert stops.tolist() == pytest.approx([0, 2])
+    assert value > 1.9 * k / 2 * stops.var(correction=0).item()
+
+
+def test_t7_26_parts_in_nats_become_epochs_once_divided_by_the_price():
+    stops = torch.tensor([[2.0, 3.0], [4.0, 9.0]])
+    nats = d.value_of_looking(stops, curvature=0.02)
+    assert [worth / 0.1 for worth in nats] == pytest.approx(d.value_of_looking(stops, 0.02 / 0.1))
 
 
 def test_t7_27_a_rule_beats_a_timetable_exactly_if_it_predicts_better_than_the_mean():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from infcop_lite.flows import information_flow, sampling_floor
 from infcop_lite.stopping import AnyOf, Check, FlowConsistency, ReachAccuracy
@@ -117,6 +118,26 @@ def test_t5_2_no_interval_costs_less_than_the_best_where_all_laws_are_even(probe
     best = best_interval(30.5, probe)
     assert interval_cost(30.5, best, probe) <= min(played) * (1 + 1e-12)
     assert 1 <= best <= 60
+
+
+def law_exists(mean, longest, most=300):
+    """Whether a law on whole epochs with this mean is even modulo each of 1 to longest."""
+    ready = np.arange(1, most + 1)
+    rows, wanted = [np.ones(most), ready], [1, mean]
+    for s in range(2, longest + 1):
+        for rest in range(s - 1):
+            rows.append(ready % s == rest)
+            wanted.append(1 / s)
+    found = linprog(np.zeros(most), A_eq=np.array(rows, float), b_eq=wanted, method="highs")
+    return found.status == 0
+
+
+def test_t5_2_intervals_can_be_compared_only_where_one_law_is_even_modulo_each():
+    """Each alone may be as long as 2 tau - 1; together they may not."""
+    assert law_exists(10, 10)
+    assert not law_exists(10, 11)
+    assert law_exists(2, 2)
+    assert not law_exists(2, 3)  # even modulo 3 with mean 2 is 1, 2, 3, which is not even modulo 2
 
 
 def test_t5_2_an_interval_longer_than_the_law_can_be_even_over_is_not_recommended():
