@@ -1,4 +1,4 @@
-"""Everything that decides a run: one frozen dataclass, which is also the command line."""
+"""Everything that decides a run, as one frozen dataclass that is also the command line."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, fields
@@ -23,30 +23,38 @@ REFERENCES = ("warmup", "trained")
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run; two runs with equal configs give equal rows (T5.4-T5.5).
+    """All settings that decide a run; equal configs give equal rows (T5.4-T5.5).
 
-    Source: the fields are the command line's options; ``python -m infcop_lite run --help``.
+    The fields are the options of the command line, which ``python -m infcop_lite run --help``
+    explains.
 
-    Some fields also take an object of your own: ``stop`` a rule; ``score`` a function
-    (model, masks, batch, loss) -> name -> tensor like the weight; ``rewind`` a function
-    (level, snapshot, weights now, masks) -> `level.Start`; ``augment`` a function
-    (batch, generator) -> batch, which draws from that generator alone. ``fraction`` may be a
-    mapping from layers, or patterns of their names, to a fraction each; what it does not name
-    stays dense.
+    Some fields also take an object of your own.
 
-    Your own training is four functions. ``loss`` (output, targets) -> a mean over samples takes
-    any output and any targets; gradient flows and Taylor scores read it, too. ``optimizer`` (model)
-    -> Optimizer is called anew for every level, and lr, momentum and weight decay are then its own.
-    ``scheduler`` (optimizer, num_steps) -> LRScheduler steps after each optimiser step; its
-    num_steps are those of the level. ``evaluate`` (model, in eval mode and without gradients) ->
-    name -> number is called at the checks of rules that read one of its names, such as
-    ``Patience(2, of="f1")``, and where levels end; what it calls "accuracy" takes the place of the
-    validation accuracy. It is called once before the run, to know its names.
+    - ``stop`` takes a rule, any object with ``reads`` and ``stop``.
+    - ``score`` takes a function (model, masks, batch, loss) -> name -> tensor like the weight.
+    - ``rewind`` takes a function (level, snapshot, weights now, masks) -> `level.Start`.
+    - ``augment`` takes a function (batch, generator) -> batch, which draws random numbers from that
+      generator alone.
+    - ``fraction`` takes a mapping from names of layers, or patterns of names, to a fraction each.
+      Layers that it does not name stay dense.
 
-    ``gradient_probe`` trades precision for seconds: the error of a distance falls like
-    1 / sqrt(images), as T2.6 says of the other flow. Of the mlp on MNIST it is 0.15 reference norms
-    with 500 images and 0.08 with 2000, at 0.8 and 3.1 % of an epoch a check
-    (``benchmarks/precision.md``). A small tolerance of the gradient needs more images.
+    Four functions replace parts of the training.
+
+    - ``loss``, (output, targets) -> mean over samples, takes any output and any targets. Gradient
+      flows and Taylor scores read it, too.
+    - ``optimizer``, (model) -> Optimizer, is called anew for every level. It sets the learning
+      rate, momentum and weight decay itself.
+    - ``scheduler``, (optimizer, num_steps) -> LRScheduler, gets the number of steps of the level,
+      and steps after each optimiser step.
+    - ``evaluate``, (model) -> name -> number, gets the model in eval mode and without gradients. It
+      is called once before the run, to learn the names, and at the end of every level. It is also
+      called at the checks of rules that read one of its names, such as ``Patience(2, of="f1")``. A
+      number named "accuracy" replaces the validation accuracy.
+
+    More images in ``gradient_probe`` cost time and make the gradient flow more precise. The error
+    of a distance falls like 1 / sqrt(images), as T2.6 says of the other flow. For the mlp on MNIST
+    the error is 0.15 reference norms with 500 images and 0.08 with 2000. A check then takes 0.8 or
+    3.1 % of an epoch (``benchmarks/precision.md``). A small tolerance needs more images.
 
     ``rewind="none"`` with a level schedule is learning-rate rewinding (Renda et al. 2020,
     arXiv:2003.02389), with a linear one budgeted pruning (Zimmer et al. 2023, arXiv:2111.00843).
@@ -82,8 +90,8 @@ class Config:
     )
     epsilon: float = option(
         0.25,
-        "tolerance of the rule: of the flow in units of the reference flow's norm, of the gradient"
-        " norm, or of the fraction of weights that change their fate in the next mask",
+        "tolerance of the stop rule; for flows in units of the reference flow's norm, for"
+        " small-gradient of the gradient norm, for mask a fraction of the surviving weights",
         above=0,
     )
     price: float = option(
@@ -91,8 +99,8 @@ class Config:
     )
     confidence: float | None = option(
         None,
-        "information: how sure it must be that the distance is below epsilon; unless given, by no"
-        " more than the reading says",
+        "information: required confidence that the distance is below epsilon; unless given, the"
+        " measured distance is taken as it is",
         above=0.5,
         below=1,
     )

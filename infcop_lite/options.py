@@ -1,4 +1,4 @@
-"""The words of the command line: an option for each field of `Config`, and what is no run."""
+"""The options of the command line, one for each field of `Config`, and some more."""
 
 import argparse
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What will be pruned: which layers, which share of all parameters, and why not the others."""
+"""Which layers will be pruned, which share of all parameters that is, and why not the others."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The method around a training loop of your own: the same masks, scores, rules and starts."""
+"""Levels, masks, scores and stop rules around a training loop of your own."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ class Pruner:
         return density(self.masks)
 
     def step(self, model: nn.Module | None = None) -> None:
-        """Set every removed weight to zero: one prepared multiply, after each optimiser step.
+        """Set every removed weight to zero, after each optimiser step.
 
         Args:
             model: another network of the same layers, such as a moving average of the weights; also
@@ -287,7 +287,7 @@ class Pruner:
 
     @property
     def is_last(self) -> bool:
-        """Whether ``levels`` or ``final_density`` has been reached: no level comes after this."""
+        """Whether ``levels`` or ``final_density`` is reached, so that no level follows."""
         by_count = self.levels is not None and self.level >= self.levels
         return by_count or is_sparse_enough(self.masks, self.config)
 

@@ -1,4 +1,4 @@
-"""Whole units, through skip connections: masks of channels and neurons, then a smaller network.
+"""Masks of whole input or output channels and neurons, through skip connections.
 
 A unit goes by masks: of the weights that make it, in every layer that shares it, and of those that
 read it. So levels, stop rules and rewinding are those of all masks, and nothing is lost when
@@ -67,7 +67,7 @@ def unit_masks(
 
 @dataclass(frozen=True)
 class WholeUnits:
-    """What a level begins with if whole units go: a ``rewind`` for `Config`, `prune`, `Pruner`."""
+    """A ``rewind`` for `Config`, `prune` and `Pruner` that removes whole units at each level."""
 
     fraction: float
     dense: tuple[str, ...]
