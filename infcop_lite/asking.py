@@ -148,7 +148,7 @@ def check_trains(optimizer: Any, model: nn.Module) -> None:
     given = (parameter for group in optimizer.param_groups for parameter in group["params"])
     if not any(id(parameter) in mine for parameter in given):
         warnings.warn(
-            f"this {type(optimizer).__name__} trains no parameter of the pruned network: is it that"
-            " of another one?",
+            f"this {type(optimizer).__name__} trains no parameter of the pruned network: is it the"
+            " optimiser of another network?",
             stacklevel=4,
         )

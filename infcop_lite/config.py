@@ -82,7 +82,7 @@ class Config:
     p: float = option(0.5, "SAP: smaller norm order", above=0)
     q: float = option(1.0, "SAP: larger norm order", above=0)
     eta: float = option(0.0, "SAP: tolerated ratio of removed to kept mass", least=0)
-    gamma: float = option(1.0, "SAP: scales the fraction", above=0)
+    gamma: float = option(1.0, "SAP: factor of the fraction", above=0)
     beta: float = option(0.9, "SAP: the largest fraction allowed", above=0, below=1)
     scope: str = option("layerwise", "where weights are ranked", choices=SCOPES)
     stop: str | Rule = option(  # noqa: RUF009
@@ -105,17 +105,17 @@ class Config:
         below=1,
     )
     absolute: bool = option(False, "take epsilon as an absolute flow distance, as published")
-    patience: int = option(2, "patience and mask: checks in a row", above=0)
+    patience: int = option(2, "patience and mask: number of checks in a row", above=0)
     reference: str = option(
         "warmup",
-        "whose flow, accuracy and loss to compare with: the warm-up snapshot or the trained dense"
-        " net",
+        "network whose flow, accuracy and loss rules compare with: the warm-up snapshot or the"
+        " trained dense network",
         choices=REFERENCES,
     )
     levels: int = option(10, "number of prunings, at most", least=0)
     final_density: float | None = option(
         None,
-        "no pruning goes below this density, and the level that is there is the last",
+        "density at which pruning ends; the level that reaches it is the last",
         above=0,
         below=1,
     )
@@ -126,7 +126,7 @@ class Config:
         2.0, "epochs before the snapshot that is rewound to", least=0, below=1e9
     )
     final_epochs: float | None = option(
-        None, "epochs at the final density; as many as --epochs unless given", least=0, below=1e9
+        None, "epochs at the final density; those of --epochs unless given", least=0, below=1e9
     )
     dense_epochs: float = option(
         0.0,
@@ -137,40 +137,40 @@ class Config:
     )
     rewind: str | Callable[..., Any] = option(  # noqa: RUF009
         "weights",
-        "what a pruned level begins with: the snapshot's weights, or none, those it has",
+        "weights that a pruned level begins with: those of the snapshot or, for none, its own",
         choices=("weights", "none"),
     )
     schedule: str = option(
         "constant",
-        "learning rate of the warm-up and the dense training, over both",
+        "schedule of the learning rate over warm-up and dense training",
         choices=SCHEDULES,
     )
     level_schedule: str = option(
         "constant",
-        "learning rate of a level, over the epochs that its rule fixes beforehand, else the budget",
+        "schedule of a level, over the epochs that its rule fixes beforehand, else the budget",
         choices=SCHEDULES,
     )
     last_schedule: str = option(
-        "constant", "learning rate of the last level, over its budget", choices=SCHEDULES
+        "constant", "schedule of the last level, over its budget", choices=SCHEDULES
     )
     check_steps: int | None = option(
-        None, "check every so many steps; once an epoch unless given", above=0
+        None, "steps between two checks; those of an epoch unless given", above=0
     )
     spacing: str = option(
         "even",
-        "checks come evenly, or after 1, 2, 3, 4, 6, 8, 12, ... times check_steps: two for each"
-        " doubling of the training, and masks are compared with those of half of it",
+        "times of checks: even, or doubling, after 1, 2, 3, 4, 6, 8, 12, ... times check-steps;"
+        " doubling compares masks with those at half the steps",
         choices=("even", "doubling"),
     )
     probe_size: int = option(2000, "training images on which flows are measured", above=1)
     gradient_probe: int = option(
-        500, "the first so many of them, at most, for the gradient flow", above=0
+        500, "images of the probe, at most, that the gradient flow is measured on", above=0
     )
     fresh_probe: bool = option(
-        False, "measure each check on a new probe, and the snapshot's flows on the same one"
+        False, "measure each check, and the snapshot's flows for it, on a new probe"
     )
     monitor: bool = option(
-        False, "record the distance of the information flow though the rule reads no flow"
+        False, "record the distance of the information flow even if the rule does not read it"
     )
     loss: Callable[..., Any] | None = option(  # noqa: RUF009
         None, "(output, targets) -> mean; cross-entropy"
@@ -185,10 +185,10 @@ class Config:
         None, "(optimizer, num_steps) -> LRScheduler"
     )
     batch_size: int = option(128, "images per step", above=0)
-    lr: float = option(0.05, "learning rate, the largest of its schedule", above=0)
+    lr: float = option(0.05, "largest learning rate of the schedule", above=0)
     level_lr: float | None = option(
         None,
-        "learning rate of the levels, the largest of their schedule; as --lr unless given",
+        "largest learning rate of the levels' schedule; that of --lr unless given",
         above=0,
     )
     momentum: float = option(0.9, "momentum of sgd", least=0, below=1)
@@ -198,16 +198,16 @@ class Config:
     )
     augment: str | Callable[..., Any] = option(  # noqa: RUF009
         "none",
-        "what is done to every training batch anew: none, or flips and shifts of two pixels",
+        "random changes of every training batch: none, or flips and shifts of two pixels",
         choices=("none", "flip-shift"),
     )
     autocast: str = option(
         "none",
-        "mixed precision: what layers multiply in while they train, as torch.autocast chooses;"
-        " whatever is measured is measured in full precision",
+        "mixed precision: type of numbers that layers compute with in training, by torch.autocast;"
+        " measurements are in full precision",
         choices=tuple(AUTOCAST),
     )
-    seed: int = option(0, "decides splits, initial weights and data order", least=0, below=2**63)
+    seed: int = option(0, "seed of splits, initial weights and data order", least=0, below=2**63)
     threads: int | None = option(
         None, "CPU threads; torch's choice unless given", above=0, below=1025
     )
