@@ -19,10 +19,10 @@ READS |= ERRORS
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured at one check of a level; what no rule reads may be missing.
+    """The numbers measured at one check of a level; numbers that no rule reads may be missing.
 
-    A rule that reads what was never given raises ValueError; what was measured and is NaN, as of a
-    dead network, never stops a level.
+    A rule that reads a number which was never given raises ValueError. A number that was measured
+    and is NaN, as for a dead network, never stops a level.
 
     Args:
         epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
@@ -32,8 +32,8 @@ class Check:
         distances: flow name -> distance to the reference flow.
         reference_norms: flow name -> norm of the reference flow.
         gradient_norm: norm of the masked gradient.
-        mask_distance: fraction of surviving weights whose fate in the next mask has changed since
-            the check before, or with doubling checks since half the training, in [0, 1].
+        mask_distance: fraction, in [0, 1], of the surviving weights that the next mask treats
+            differently than at the check before; with doubling checks, than at half the training.
         metrics: name -> any other number, for rules that read it by its name.
         distance_errors: flow name -> standard error of the logarithm of that distance, on the
             probe; see `precision.distance_error`.

@@ -216,8 +216,8 @@ class Pruner:
             True if the level may end; then call `next_level`.
 
         Raises:
-            ValueError: no snapshot yet, a number that the rule reads and that was not given, epochs
-                that go down, or removed weights that are not zero, for want of a call of `step`.
+            ValueError: no snapshot yet, epochs that go down, or a number that the rule reads and
+                that was not given. Or removed weights are not zero: `step` was not called.
         """
         is_over, check, drawn = agreed(lambda: self._looked(epoch, metrics))
         self.checks.append(Check(**check))
