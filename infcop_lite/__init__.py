@@ -1,4 +1,4 @@
-"""infcop_lite: Information Consistent Pruning, small enough to read.
+"""Prune networks with stop rules that read how information flows, in code small enough to read.
 
 Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592.
 

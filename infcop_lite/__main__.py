@@ -1,4 +1,4 @@
-"""The command line: ``run`` and ``sweep``, from `Config`; ``verify``; ``download``; ``referee``."""
+"""Run, sweep, verify, download and referee from the command line."""
 
 import argparse
 import shlex

@@ -56,8 +56,8 @@ def airnet(
 def whitening(images: Tensor, most: int = 5000) -> nn.Conv2d:
     """Return a frozen 2×2 convolution whose outputs, and their negatives, are uncorrelated.
 
-    It projects each patch on the principal axes of the patches of the first images, in units of
-    their deviations; a small constant keeps what hardly varies from being blown up.
+    The convolution projects each patch on the principal axes of the patches of the first images,
+    in units of their deviations. A small constant keeps directions of little variance small.
 
     Args:
         images: (image, channel, height, width).

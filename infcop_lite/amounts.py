@@ -1,4 +1,4 @@
-"""How much a level prunes: a fixed fraction, SAP, the final density; and what stays dense.
+"""How much a level prunes, and which layers stay dense.
 
 Equation functions take scores or weights; `next_masks` puts them together as a config says.
 """
@@ -21,7 +21,7 @@ Fractions = float | dict[str, float]
 
 
 def pq_index(weights: Tensor, p: float, q: float) -> float:
-    """Return the PQ index: how unequal the magnitudes are, from 0 (all equal) upwards.
+    """Return the PQ index, which says how unequal magnitudes are, from 0 (all equal) upwards.
 
     Source: Diao et al. 2023, arXiv:2302.05601; properties T1.1-T1.5.
     I = 1 - d^(1/q - 1/p) ||w||_p / ||w||_q.
@@ -100,7 +100,7 @@ def sap_fraction(
 def sap_fractions(
     scores: Mapping[str, Tensor] | nn.Module, masks: Masks, scope: str, *parameters: float
 ) -> Fractions:
-    """Return SAP's fraction for a network: one for all weights pooled, or one for each layer.
+    """Return SAP's fraction for a network, one for all weights pooled or one for each layer.
 
     Source: Diao et al. 2023, arXiv:2302.05601, who pool all layers; one per layer is ours.
 
@@ -172,7 +172,7 @@ def spared(model: nn.Module, dense: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def first_masks(model: nn.Module, dense: tuple[str, ...], stacklevel: int) -> Masks:
-    """Return what a network that came in keeps: all but its exact zeros, and a warning if any.
+    """Return masks that keep all weights of a network but its exact zeros, and warn if it has any.
 
     Args:
         model, dense: as for `spared`. Layers that stay dense, or are tied, are kept whole: a zero
@@ -248,7 +248,7 @@ def _is_called(name: str, pattern: str) -> bool:
 def fixed_fractions(
     fraction: float | Mapping[str, float], names: Iterable[str]
 ) -> dict[str, float]:
-    """Return the fixed fraction of each weight: that of the first pattern it matches, or 0.
+    """Return the fixed fraction of each weight, that of the first pattern it matches, or 0.
 
     Args:
         fraction: for all, or name of a module or pattern of `fnmatch` -> fraction.
@@ -301,7 +301,7 @@ def check_final_density(model: nn.Module, config: Config) -> None:
 
 
 def is_sparse_enough(masks: Masks, config: Config) -> bool:
-    """Say whether pruning has come to its end: but for rounding, at most one weight a layer.
+    """Say whether the final density is reached, to within one weight per layer.
 
     Args:
         masks: of the present level.

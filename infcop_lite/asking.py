@@ -1,4 +1,4 @@
-"""What a pruner asks somebody else's training loop for: at the snapshot, and at every check."""
+"""What a pruner asks of somebody else's training loop, at the snapshot and at every check."""
 
 import warnings
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def as_probe(probe: Any) -> tuple[Any, Any]:
 
 
 def check_held(model: nn.Module, masks: Masks) -> None:
-    """See that removed weights are zero: what was trained with them is another network.
+    """Check that removed weights are still zero, since otherwise another network was trained.
 
     Raises:
         ValueError: some are not; a NaN is for whoever looks at losses.
@@ -148,7 +148,7 @@ def check_trains(optimizer: Any, model: nn.Module) -> None:
     given = (parameter for group in optimizer.param_groups for parameter in group["params"])
     if not any(id(parameter) in mine for parameter in given):
         warnings.warn(
-            f"this {type(optimizer).__name__} trains no parameter of the pruned network: is it that"
-            " of another one?",
+            f"this {type(optimizer).__name__} trains no parameter of the pruned network: is it the"
+            " optimiser of another network?",
             stacklevel=4,
         )

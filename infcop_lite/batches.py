@@ -1,4 +1,4 @@
-"""Batches of any shape: a tensor, or a dict or tuple of several; counted, cut, moved, fed in."""
+"""Batches of any shape, as a tensor or as a dict or tuple of tensors."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def num_samples(batch: Any) -> int:
-    """Return how many samples a batch holds: the length that all its tensors have.
+    """Return how many samples a batch holds, which is the length that all its tensors share.
 
     Args:
         batch: a tensor (sample, ...), or dicts, tuples and lists of such; numbers, None and tensors
@@ -184,7 +184,7 @@ def shapes(batch: Any) -> Any:
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """Return what a model makes of its inputs: a dict goes in by name, a tuple one by one.
+    """Return a model's output; a dict of inputs goes in by name, a tuple one by one.
 
     Args:
         model: any module.

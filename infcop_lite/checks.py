@@ -1,4 +1,4 @@
-"""What a stop rule is, and what it sees: the checks of one level, oldest first."""
+"""What a stop rule is, and the checks it sees, those of one level with the oldest first."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ READS |= ERRORS
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured at one check of a level; what no rule reads may be missing.
+    """The numbers measured at one check of a level; numbers that no rule reads may be missing.
 
-    A rule that reads what was never given raises ValueError; what was measured and is NaN, as of a
-    dead network, never stops a level.
+    A rule that reads a number which was never given raises ValueError. A number that was measured
+    and is NaN, as for a dead network, never stops a level.
 
     Args:
         epoch: epochs trained in this level so far, >= 0; the first check of a level has 0.
@@ -32,8 +32,8 @@ class Check:
         distances: flow name -> distance to the reference flow.
         reference_norms: flow name -> norm of the reference flow.
         gradient_norm: norm of the masked gradient.
-        mask_distance: fraction of surviving weights whose fate in the next mask has changed since
-            the check before, or with doubling checks since half the training, in [0, 1].
+        mask_distance: fraction, in [0, 1], of the surviving weights that the next mask treats
+            differently than at the check before; with doubling checks, than at half the training.
         metrics: name -> any other number, for rules that read it by its name.
         distance_errors: flow name -> standard error of the logarithm of that distance, on the
             probe; see `precision.distance_error`.
@@ -59,8 +59,8 @@ class Check:
 class Rule(Protocol):
     """What every stop rule offers; any object with these two members will do.
 
-    A rule may also have a ``kind``, one of `labels.KINDS`, else it is of kind "own"; and a method
-    ``length(level)`` if it knows beforehand after how many epochs a level ends.
+    A rule may also have a ``kind``, one of `labels.KINDS`; without one, its kind is "own". A rule
+    that knows beforehand after how many epochs a level ends has a method ``length(level)``.
     """
 
     @property
@@ -74,7 +74,10 @@ class Rule(Protocol):
 
 
 def positive(name: str, value: float) -> None:
-    """Refuse what is no finite number above 0, in one line that names it.
+    """Check that a number is finite and above 0.
+
+    Raises:
+        ValueError: it is not, in one line that names it.
 
     >>> positive("epsilon", 0.5)
     """
@@ -83,7 +86,10 @@ def positive(name: str, value: float) -> None:
 
 
 def count(name: str, value: int) -> None:
-    """Refuse what is no whole number above 0, in one line that names it.
+    """Check that a number of checks is whole and above 0.
+
+    Raises:
+        ValueError: it is not, in one line that names it.
 
     >>> count("patience", 2)
     """
@@ -92,7 +98,7 @@ def count(name: str, value: int) -> None:
 
 
 def plain(rule: Any) -> None:
-    """Turn numbers of numpy among a rule's settings into Python's own: repr tells rules apart.
+    """Turn numpy numbers among a rule's settings into Python's, since repr tells rules apart.
 
     >>> from .prices import PriceOfTime
     >>> PriceOfTime(np.float32(0.5))

@@ -23,7 +23,7 @@ def class_range(targets: Any) -> tuple[int, int]:
 
 
 def check_classes(output: Any, limits: tuple[int, int]) -> None:
-    """See that a network has an output for each class of its targets: cross-entropy needs one.
+    """Check that a network has an output for each class of its targets, as cross-entropy needs.
 
     Args:
         output: of the network, (sample, class, ...).

@@ -1,4 +1,4 @@
-"""Folders of runs, whoever wrote them -> one table."""
+"""Collect folders of runs, whatever wrote them, into one table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +40,11 @@ def described(rows: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
 
     Raises:
         ValueError: as for `labels.with_rules`.
+
+    >>> rows = pd.DataFrame({"rule": ["mask"], "kind": ["mask"], "level": [0]})
+    >>> described(rows, {"config": {}, "machine": {}})[["rule", "device"]]
+       rule device
+    0  mask    cpu
     """
     return with_device(labels.with_rules(rows, record["config"]), record)
 
@@ -51,19 +56,23 @@ def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
     several rules on one network, as the experiments write them.
 
     Args:
-        folders: of the runs; or one folder that holds them all, as a sweep's does.
+        folders: the folders of the runs, or one folder that holds them all, such as a sweep's.
 
     Returns:
-        Rows as `evidence.read` gives them. ``family`` names the settings in which the runs differ,
-        such as "warmup_epochs=8", leaving out rule, seed, device, threads and monitor; it is "all"
-        if there are none. ``rule`` is the label in the rows, with its settings where two rules have
-        one label, such as "information, epsilon=0.5". ``warmup_epochs`` are those before level 0:
-        with all levels they are the epochs in all, also where ``dense_epochs`` take the place of
-        level 0. A run that is there twice, with the same rows, is taken once.
+        Rows as `evidence.read` gives them. A run that is there twice, with the same rows, is taken
+        once. Three columns say what a row is of.
+
+        - ``family`` names the settings in which the runs differ, such as "warmup_epochs=8". Rule,
+          seed, device, threads and monitor are left out. It is "all" if nothing differs.
+        - ``rule`` is the label in the rows. Where two rules have one label, it also names their
+          settings, such as "information, epsilon=0.5".
+        - ``warmup_epochs`` are the epochs before level 0. Together with those of all levels they
+          make the epochs in all, also with ``dense_epochs``.
 
     Raises:
-        FileNotFoundError: no run there.
-        ValueError: one that is damaged or not finished, or the same run with other rows.
+        FileNotFoundError: there is no run.
+        ValueError: a run that is damaged or not finished, or one that is there twice with different
+            rows.
 
     >>> import tempfile; folder = Path(tempfile.mkdtemp())
     >>> rows = [{"rule": "mask", "kind": "mask", "level": 0, "epoch": 1.0, "stopped": True}]

@@ -1,4 +1,4 @@
-"""What pruning really saves: a smaller network with the same outputs.
+"""Build a smaller network with the same outputs out of a pruned one.
 
 A unit (neuron or channel) without incoming weights is a constant; one without outgoing weights has
 no effect. Both can go. Weights that are scattered among living units cannot: dense kernels multiply
@@ -56,12 +56,12 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
         why). Outputs agree up to round-off. `storing.save` keeps it.
 
     Raises:
-        ValueError: masks that do not fit, a surviving weight that is NaN or infinite, or a model
-            that torch.fx cannot trace, or that has hooks of its own (its parts may have some).
+        ValueError: masks that do not fit, or a surviving weight that is NaN or infinite. Or a model
+            with hooks of its own (its parts may have some), or one that torch.fx cannot trace.
 
     Note:
-        What the forward pass decides by the mode it is in, it decides as in eval mode for good; and
-        what it takes by default, a flag or None, it takes for good.
+        The smaller network stays in eval mode: a forward pass that asks for its mode always takes
+        the branch of eval mode. Optional arguments, a flag or None, keep their default values.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = {"0.weight": torch.ones(3, 2).bool(), "2.weight": torch.ones(1, 3).bool()}

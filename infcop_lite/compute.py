@@ -1,4 +1,4 @@
-"""What computes: the device, its threads, the layout of weights in memory."""
+"""The device, its threads, and the layout of weights in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +71,7 @@ def resources(device: str, threads: int | None) -> dict[str, str | int]:
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format = torch.channels_last) -> None:
-    """Store the weights of 2-d convolutions channels last: the same network, faster on most CPUs.
+    """Store the weights of 2-d convolutions channels last, which is faster on most CPUs.
 
     Source: torch's memory formats; names, shapes, indices and the state dict do not change.
 

@@ -1,4 +1,4 @@
-"""Everything that decides a run: one frozen dataclass, which is also the command line."""
+"""Everything that decides a run, as one frozen dataclass that is also the command line."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, fields
@@ -23,30 +23,38 @@ REFERENCES = ("warmup", "trained")
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run; two runs with equal configs give equal rows (T5.4-T5.5).
+    """All settings that decide a run; equal configs give equal rows (T5.4-T5.5).
 
-    Source: the fields are the command line's options; ``python -m infcop_lite run --help``.
+    The fields are the options of the command line, which ``python -m infcop_lite run --help``
+    explains.
 
-    Some fields also take an object of your own: ``stop`` a rule; ``score`` a function
-    (model, masks, batch, loss) -> name -> tensor like the weight; ``rewind`` a function
-    (level, snapshot, weights now, masks) -> `level.Start`; ``augment`` a function
-    (batch, generator) -> batch, which draws from that generator alone. ``fraction`` may be a
-    mapping from layers, or patterns of their names, to a fraction each; what it does not name
-    stays dense.
+    Some fields also take an object of your own.
 
-    Your own training is four functions. ``loss`` (output, targets) -> a mean over samples takes
-    any output and any targets; gradient flows and Taylor scores read it, too. ``optimizer`` (model)
-    -> Optimizer is called anew for every level, and lr, momentum and weight decay are then its own.
-    ``scheduler`` (optimizer, num_steps) -> LRScheduler steps after each optimiser step; its
-    num_steps are those of the level. ``evaluate`` (model, in eval mode and without gradients) ->
-    name -> number is called at the checks of rules that read one of its names, such as
-    ``Patience(2, of="f1")``, and where levels end; what it calls "accuracy" takes the place of the
-    validation accuracy. It is called once before the run, to know its names.
+    - ``stop`` takes a rule, any object with ``reads`` and ``stop``.
+    - ``score`` takes a function (model, masks, batch, loss) -> name -> tensor like the weight.
+    - ``rewind`` takes a function (level, snapshot, weights now, masks) -> `level.Start`.
+    - ``augment`` takes a function (batch, generator) -> batch, which draws random numbers from that
+      generator alone.
+    - ``fraction`` takes a mapping from names of layers, or patterns of names, to a fraction each.
+      Layers that it does not name stay dense.
 
-    ``gradient_probe`` trades precision for seconds: the error of a distance falls like
-    1 / sqrt(images), as T2.6 says of the other flow. Of the mlp on MNIST it is 0.15 reference norms
-    with 500 images and 0.08 with 2000, at 0.8 and 3.1 % of an epoch a check
-    (``benchmarks/precision.md``). A small tolerance of the gradient needs more images.
+    Four functions replace parts of the training.
+
+    - ``loss``, (output, targets) -> mean over samples, takes any output and any targets. Gradient
+      flows and Taylor scores read it, too.
+    - ``optimizer``, (model) -> Optimizer, is called anew for every level. It sets the learning
+      rate, momentum and weight decay itself.
+    - ``scheduler``, (optimizer, num_steps) -> LRScheduler, gets the number of steps of the level,
+      and steps after each optimiser step.
+    - ``evaluate``, (model) -> name -> number, gets the model in eval mode and without gradients. It
+      is called once before the run, to learn the names, and at the end of every level. It is also
+      called at the checks of rules that read one of its names, such as ``Patience(2, of="f1")``. A
+      number named "accuracy" replaces the validation accuracy.
+
+    More images in ``gradient_probe`` cost time and make the gradient flow more precise. The error
+    of a distance falls like 1 / sqrt(images), as T2.6 says of the other flow. For the mlp on MNIST
+    the error is 0.15 reference norms with 500 images and 0.08 with 2000. A check then takes 0.8 or
+    3.1 % of an epoch (``benchmarks/precision.md``). A small tolerance needs more images.
 
     ``rewind="none"`` with a level schedule is learning-rate rewinding (Renda et al. 2020,
     arXiv:2003.02389), with a linear one budgeted pruning (Zimmer et al. 2023, arXiv:2111.00843).
@@ -74,7 +82,7 @@ class Config:
     p: float = option(0.5, "SAP: smaller norm order", above=0)
     q: float = option(1.0, "SAP: larger norm order", above=0)
     eta: float = option(0.0, "SAP: tolerated ratio of removed to kept mass", least=0)
-    gamma: float = option(1.0, "SAP: scales the fraction", above=0)
+    gamma: float = option(1.0, "SAP: factor of the fraction", above=0)
     beta: float = option(0.9, "SAP: the largest fraction allowed", above=0, below=1)
     scope: str = option("layerwise", "where weights are ranked", choices=SCOPES)
     stop: str | Rule = option(  # noqa: RUF009
@@ -82,8 +90,8 @@ class Config:
     )
     epsilon: float = option(
         0.25,
-        "tolerance of the rule: of the flow in units of the reference flow's norm, of the gradient"
-        " norm, or of the fraction of weights that change their fate in the next mask",
+        "tolerance of the stop rule; for flows in units of the reference flow's norm, for"
+        " small-gradient of the gradient norm, for mask a fraction of the surviving weights",
         above=0,
     )
     price: float = option(
@@ -91,23 +99,23 @@ class Config:
     )
     confidence: float | None = option(
         None,
-        "information: how sure it must be that the distance is below epsilon; unless given, by no"
-        " more than the reading says",
+        "information: required confidence that the distance is below epsilon; unless given, the"
+        " measured distance is taken as it is",
         above=0.5,
         below=1,
     )
     absolute: bool = option(False, "take epsilon as an absolute flow distance, as published")
-    patience: int = option(2, "patience and mask: checks in a row", above=0)
+    patience: int = option(2, "patience and mask: number of checks in a row", above=0)
     reference: str = option(
         "warmup",
-        "whose flow, accuracy and loss to compare with: the warm-up snapshot or the trained dense"
-        " net",
+        "network whose flow, accuracy and loss rules compare with: the warm-up snapshot or the"
+        " trained dense network",
         choices=REFERENCES,
     )
     levels: int = option(10, "number of prunings, at most", least=0)
     final_density: float | None = option(
         None,
-        "no pruning goes below this density, and the level that is there is the last",
+        "density at which pruning ends; the level that reaches it is the last",
         above=0,
         below=1,
     )
@@ -118,7 +126,7 @@ class Config:
         2.0, "epochs before the snapshot that is rewound to", least=0, below=1e9
     )
     final_epochs: float | None = option(
-        None, "epochs at the final density; as many as --epochs unless given", least=0, below=1e9
+        None, "epochs at the final density; those of --epochs unless given", least=0, below=1e9
     )
     dense_epochs: float = option(
         0.0,
@@ -129,40 +137,40 @@ class Config:
     )
     rewind: str | Callable[..., Any] = option(  # noqa: RUF009
         "weights",
-        "what a pruned level begins with: the snapshot's weights, or none, those it has",
+        "weights that a pruned level begins with: those of the snapshot or, for none, its own",
         choices=("weights", "none"),
     )
     schedule: str = option(
         "constant",
-        "learning rate of the warm-up and the dense training, over both",
+        "schedule of the learning rate over warm-up and dense training",
         choices=SCHEDULES,
     )
     level_schedule: str = option(
         "constant",
-        "learning rate of a level, over the epochs that its rule fixes beforehand, else the budget",
+        "schedule of a level, over the epochs that its rule fixes beforehand, else the budget",
         choices=SCHEDULES,
     )
     last_schedule: str = option(
-        "constant", "learning rate of the last level, over its budget", choices=SCHEDULES
+        "constant", "schedule of the last level, over its budget", choices=SCHEDULES
     )
     check_steps: int | None = option(
-        None, "check every so many steps; once an epoch unless given", above=0
+        None, "steps between two checks; those of an epoch unless given", above=0
     )
     spacing: str = option(
         "even",
-        "checks come evenly, or after 1, 2, 3, 4, 6, 8, 12, ... times check_steps: two for each"
-        " doubling of the training, and masks are compared with those of half of it",
+        "times of checks: even, or doubling, after 1, 2, 3, 4, 6, 8, 12, ... times check-steps;"
+        " doubling compares masks with those at half the steps",
         choices=("even", "doubling"),
     )
     probe_size: int = option(2000, "training images on which flows are measured", above=1)
     gradient_probe: int = option(
-        500, "the first so many of them, at most, for the gradient flow", above=0
+        500, "images of the probe, at most, that the gradient flow is measured on", above=0
     )
     fresh_probe: bool = option(
-        False, "measure each check on a new probe, and the snapshot's flows on the same one"
+        False, "measure each check, and the snapshot's flows for it, on a new probe"
     )
     monitor: bool = option(
-        False, "record the distance of the information flow though the rule reads no flow"
+        False, "record the distance of the information flow even if the rule does not read it"
     )
     loss: Callable[..., Any] | None = option(  # noqa: RUF009
         None, "(output, targets) -> mean; cross-entropy"
@@ -177,10 +185,10 @@ class Config:
         None, "(optimizer, num_steps) -> LRScheduler"
     )
     batch_size: int = option(128, "images per step", above=0)
-    lr: float = option(0.05, "learning rate, the largest of its schedule", above=0)
+    lr: float = option(0.05, "largest learning rate of the schedule", above=0)
     level_lr: float | None = option(
         None,
-        "learning rate of the levels, the largest of their schedule; as --lr unless given",
+        "largest learning rate of the levels' schedule; that of --lr unless given",
         above=0,
     )
     momentum: float = option(0.9, "momentum of sgd", least=0, below=1)
@@ -190,16 +198,16 @@ class Config:
     )
     augment: str | Callable[..., Any] = option(  # noqa: RUF009
         "none",
-        "what is done to every training batch anew: none, or flips and shifts of two pixels",
+        "random changes of every training batch: none, or flips and shifts of two pixels",
         choices=("none", "flip-shift"),
     )
     autocast: str = option(
         "none",
-        "mixed precision: what layers multiply in while they train, as torch.autocast chooses;"
-        " whatever is measured is measured in full precision",
+        "mixed precision: type of numbers that layers compute with in training, by torch.autocast;"
+        " measurements are in full precision",
         choices=tuple(AUTOCAST),
     )
-    seed: int = option(0, "decides splits, initial weights and data order", least=0, below=2**63)
+    seed: int = option(0, "seed of splits, initial weights and data order", least=0, below=2**63)
     threads: int | None = option(
         None, "CPU threads; torch's choice unless given", above=0, below=1025
     )

@@ -1,4 +1,4 @@
-"""What a network costs to keep and to run: parameters, FLOPs, bytes."""
+"""What a network costs to keep and to run, in parameters, FLOPs and bytes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from .layers import copied
 
 
 def cost(model: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """Return what a network costs: its parameters, the FLOPs of a pass, the bytes of its weights.
+    """Return a network's parameters, the FLOPs of a forward pass, and the bytes of its weights.
 
     Source: FLOPs by torch.utils.flop_counter: two for each multiplication with addition in
     convolutions and matrix products; nothing else counts.

@@ -1,4 +1,4 @@
-"""Which units hang together: those that a skip connection adds up can only go together.
+"""Which units must go together because a skip connection adds them up.
 
 Torch-Pruning finds them in a pass over an example. What it finds is tried on a copy before it is
 believed.
@@ -44,7 +44,7 @@ class Group:
         return [tensor[at.to(tensor.device)].flatten(1) for tensor, at in turned]
 
     def alive(self, masks: Masks) -> Tensor:
-        """Return a boolean (unit,): which have any weights left."""
+        """Return a boolean (unit,) that says which units have any weights left."""
         return torch.stack([kept.any(1) for kept in self.rows(masks)]).any(0)
 
     def without(self, masks: Masks, units: Tensor) -> Masks:

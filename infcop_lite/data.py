@@ -41,6 +41,7 @@ class Split:
         return f"<{len(self)} of {'×'.join(map(str, shape[1:])) if known else shape}>"
 
     def to(self, device: torch.device | str) -> "Split":
+        """Return the split on a device, where both tensors then lie."""
         return Split(on(self.inputs, device), on(self.targets, device))
 
 
@@ -54,6 +55,7 @@ class Dataset:
     classes: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> "Dataset":
+        """Return the data set on a device, with all its splits."""
         test = self.test.to(device)
         return Dataset(self.train.to(device), self.validation.to(device), test, self.classes)
 

@@ -13,7 +13,7 @@ PURPOSES = ("level", "warmup", "probe", "augment level", "augment warmup", "scor
 
 
 def generator(seed: int, purpose: str, level: int) -> torch.Generator:
-    """Return a generator for one of `PURPOSES`: no level depends on how long another ran."""
+    """Return a generator for one of `PURPOSES`, whatever the lengths of earlier levels."""
     key = (seed, PURPOSES.index(purpose), level)
     own = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(own))

@@ -1,4 +1,4 @@
-"""Numbers of one's own about a network: a function makes them, and they are looked at here."""
+"""Numbers about a network that a function of one's own returns, and their checks."""
 
 import math
 from collections.abc import Callable, Mapping

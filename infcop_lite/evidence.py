@@ -1,4 +1,4 @@
-"""Rows of many runs -> what they are evidence for: intervals, non-inferiority, controls, fronts.
+"""What the rows of many runs are evidence for, as intervals, controls and fronts.
 
 A *run* is one rule on one seed; a *family* is one way to prune. All runs of a family and a seed
 begin with the same weights, splits and data order, so differences between rules are paired by seed.
@@ -32,18 +32,29 @@ GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per run: what the final network is worth, and what it cost.
+    """Return one line per run with the accuracy of its final network and the cost of the run.
 
     Args:
         rows: as `read` or `collect` gives them.
 
     Returns:
-        A table with the columns family, rule and seed, those of the rows that say which rule it
-        is, `labels.COLUMNS`, and these.
-        ``retraining``: epochs of the levels before the last, which a stop rule can save;
-        ``epochs``: with the warm-up and the last level; ``seconds``: processor time of training
-        and of measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on
-        the test set, ``validation``, ``density``, ``overlap`` of the final network.
+        A table with the columns family, rule and seed, those of `labels.COLUMNS`, which describe
+        the rule, and these columns.
+
+        - ``retraining``: epochs of the levels before the last, which a stop rule can save.
+        - ``epochs``: epochs in all, with the warm-up and the last level.
+        - ``seconds``: processor time of training and of what the rule reads.
+        - ``measuring``: the part of these seconds in which the rule's measurements are made.
+        - ``accuracy``, ``validation``: accuracy of the final network on the test and the
+          validation split, in [0, 1].
+        - ``density``, ``overlap``: of the final network, in [0, 1].
+
+    >>> rows = pd.DataFrame({"family": "all", "rule": "full", "seed": 0, "level": [0, 1]})
+    >>> rows = rows.assign(stopped=True, epoch=[2.0, 4.0], train_s=1.0, measure_s=0.5)
+    >>> rows = rows.assign(warmup_epochs=1.0, test_accuracy=[0.9, 0.8], density=[1.0, 0.5])
+    >>> final(rows.assign(validation_accuracy=0.8, overlap=1.0))[["retraining", "epochs"]]
+       retraining  epochs
+    0         2.0     7.0
     """
     keys = ["family", "rule", "seed"]
     ends = rows[rows["stopped"]].sort_values([*keys, "level"])
@@ -92,11 +103,22 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         margin: the drop in accuracy that is tolerated, > 0; fixed before the runs are seen.
 
     Returns:
-        A table with one line for each family and rule. Its columns are
-        ``seeds``; ``loss``: the drop, mean accuracy of full retraining less that of the rule;
-        ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies within the
-        margin, never between networks of other final densities; ``saving``: how many times fewer
-        epochs in all, and ``saving_retraining``: without warm-up and last level.
+        A table with one line for each family and rule, and these columns.
+
+        - ``seeds``: the number of pairs.
+        - ``loss``: the drop, mean accuracy of full retraining less that of the rule.
+        - ``worst_loss``: one-sided 95 % bound of the drop.
+        - ``non_inferior``: whether that bound lies within the margin. It is False if the final
+          densities differ.
+        - ``saving``: how many times fewer epochs the rule takes in all.
+        - ``saving_retraining``: the same without the warm-up and the last level.
+
+    >>> runs = pd.DataFrame({"family": "all", "rule": ["full", "mask"] * 2, "seed": [0, 0, 1, 1]})
+    >>> runs = runs.assign(kind=["full", "mask"] * 2, accuracy=[0.9, 0.89, 0.8, 0.79])
+    >>> runs = runs.assign(epochs=[8.0, 4.0] * 2, retraining=[6.0, 2.0] * 2)
+    >>> paired(runs, margin=0.02)[["rule", "seeds", "non_inferior", "saving"]]
+       rule  seeds  non_inferior  saving
+    0  mask      2          True     2.0
     """
     is_full = labels.is_full(runs)
     full, others = runs[is_full].drop(columns="rule"), runs[~is_full]
@@ -133,24 +155,32 @@ def _ratio(a: float, b: float) -> float:
 def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFrame:
     """Compare each rule with a fixed number of epochs per level that costs the same.
 
-    The control that the published comparison lacks.
+    The published comparison lacks this control.
 
     The controls and full retraining of the same family and seed make a curve of accuracy against
-    retraining epochs, interpolated linearly in log(1 + epochs); a rule is held against that curve
-    at its own epochs, on the seeds where at least three controls are there and enclose it.
+    retraining epochs, interpolated linearly in log(1 + epochs). A rule is compared with that curve
+    at its own number of epochs. A seed counts if it has at least three controls, some with fewer
+    epochs and some with more.
 
     Args:
         runs: as `final` gives them; the controls are those of kind "constant".
-        control: how the names of the controls begin, of runs without a kind; goes with the next
+        control: how the names of controls begin in runs without a kind; to be removed in the next
             release.
 
     Returns:
-        A table with one line for each family and each rule that is no control. Its columns are
-        ``seeds``; ``gain``: mean accuracy above the curve, NaN on no seed;
-        ``half_width`` of its 95 % interval; ``beats``: whether the interval lies above 0.
+        A table with one line for each family and each rule that is no control. Column ``seeds``
+        counts the seeds, and ``gain`` is the mean accuracy above the curve, NaN without a seed.
+        ``half_width`` is that of its 95 % interval; ``beats`` says whether that lies above 0.
 
     Raises:
         ValueError: a kind that is not known, or a family with rules and no control.
+
+    >>> rules, epochs = ["fixed-1", "fixed-2", "fixed-4", "mask"], [1.0, 2.0, 4.0, 2.0]
+    >>> runs = pd.DataFrame({"family": "all", "rule": rules, "seed": 0, "retraining": epochs})
+    >>> runs = runs.assign(kind=["constant"] * 3 + ["mask"], accuracy=[0.5, 0.6, 0.7, 0.65])
+    >>> against_control(runs)[["rule", "seeds", "gain"]].round(3)
+       rule  seeds  gain
+    0  mask      1  0.05
     """
     runs = runs.reset_index(drop=True)
     if control is None:
@@ -175,7 +205,7 @@ def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFr
 
 
 def front(points: pd.DataFrame, cost: str = "retraining", worth: str = "accuracy") -> pd.DataFrame:
-    """Return the points that no other beats: none is as cheap and better, or as good and cheaper.
+    """Return the points that no other point beats in accuracy and cost together.
 
     Source: Pareto.
 

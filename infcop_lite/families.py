@@ -1,4 +1,4 @@
-"""One way to prune, as a referee looks at it: its runs, who is a twin of whom, and the noise."""
+"""One way to prune as a referee looks at it, with its runs, twins and noise."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from . import evidence, faults, verdicts
 
 @dataclass(frozen=True)
 class Family:
-    """One way to prune: its rows, one line per run, who is a twin of whom, and the noise.
+    """One way to prune, with its rows, one line per run, twins and noise.
 
     Args:
         rows: all its checks.

@@ -1,4 +1,4 @@
-"""What keeps rows from being evidence: twins, unequal densities, two machines, runs that lack.
+"""Faults that keep rows from being evidence, such as twins, unequal densities or missing runs.
 
 Each is looked for in the rows themselves, whoever wrote them.
 """
@@ -132,9 +132,9 @@ def split_pairs(rows: pd.DataFrame) -> int:
 def apart(rows: pd.DataFrame) -> pd.Series:
     """Return the runs that did not begin with the weights of full retraining of their seed.
 
-    At level 0 every rule trains the same network. Where full retraining was looked at when a rule
-    ended that level, all that was measured of the two is the same, unless they were made on
-    processors that add up otherwise, or by other code; what a machine calls itself does not tell.
+    At level 0 every rule trains the same network. If full retraining was checked at the epoch at
+    which a rule ended that level, both checks measured the same network. Their numbers then agree,
+    unless other code made them, or a processor that rounds sums in another order.
 
     Args:
         rows: of one family.

@@ -1,4 +1,4 @@
-"""What a network is trained on: batches without end, from memory or from anywhere else."""
+"""Endless batches to train a network on, from memory or from anywhere else."""
 
 import math
 from collections.abc import Iterator
@@ -36,12 +36,12 @@ class Source(Protocol):
         ...
 
     def head(self, num: int) -> tuple[Any, Any]:
-        """Return (inputs, targets) of so many samples, at most: the probe, always the same."""
+        """Return (inputs, targets) of the first samples, always the same ones, for the probe."""
         ...
 
 
 def check_finite(inputs: Any, where: str) -> None:
-    """See that the inputs of a batch are numbers: a NaN would spoil every weight at one step.
+    """Check that the inputs of a batch are finite, since one NaN spoils every weight at one step.
 
     Args:
         inputs: a tensor, or dicts, tuples and lists of such.
@@ -62,7 +62,7 @@ def check_finite(inputs: Any, where: str) -> None:
 
 @dataclass(frozen=True)
 class InMemory:
-    """A split as a source: a fresh permutation every epoch, cut into batches.
+    """A split whose samples are permuted anew every epoch and cut into batches.
 
     Args:
         split: on the device of the network.

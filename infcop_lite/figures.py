@@ -1,4 +1,4 @@
-"""Rows -> pictures: the three plots everyone wants. Each takes rows and returns an Axes."""
+"""Three plots of rows, each drawn by a function that takes rows and returns an Axes."""
 
 import matplotlib.pyplot as plt
 import pandas as pd

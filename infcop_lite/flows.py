@@ -1,4 +1,4 @@
-"""The two measurements: information flow and gradient flow, and the distance between flows.
+"""Information flow and gradient flow of a network, and the distance between two flows.
 
 Equation functions take activations; adapters (`collect_activations`, `gradient_flow`) take a model
 and leave it exactly as they found it.
@@ -242,7 +242,7 @@ SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def information_flow(activations: Mapping[str, Tensor], summary: str = "mean") -> Tensor:
-    """Return one number per pair of consecutive layers: how strongly their units correlate.
+    """Return, per pair of consecutive layers, one number for how strongly their units correlate.
 
     Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592 (as coded); T2.1-T2.4.
 

@@ -1,4 +1,4 @@
-"""Numbers that a page says in its prose: a cell computes one, a sentence anywhere shows it."""
+"""Numbers that a cell computes, and that a sentence anywhere on the page shows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pruned networks for other people's tools: torch.nn.utils.prune, safetensors, ONNX."""
+"""Pruned networks for torch.nn.utils.prune, safetensors and ONNX."""
 
 import importlib
 import io
@@ -40,9 +40,10 @@ def to_torch_prune(model: nn.Module, masks: Masks) -> nn.Module:
 
     Note:
         Make the optimiser after this, and do not give it an older optimiser's state: torch puts
-        the pruned weights behind the biases, and an optimiser's state goes by position. A layer
-        whose weight is read although nothing calls it, as in MultiheadAttention (``out_proj``),
-        keeps the weight it had at the last `refresh`: use such a network, but do not train it so.
+        the pruned weights behind the biases, and an optimiser's state goes by position. Some
+        modules read a layer's weight without calling the layer, as MultiheadAttention does with
+        ``out_proj``. Such a layer keeps the weight of the last `refresh`, so that the network can
+        be used but must not be trained in this form.
 
     >>> masks = {"weight": torch.tensor([[True, False]])}
     >>> pruned = to_torch_prune(nn.Linear(2, 1), masks)
@@ -76,9 +77,9 @@ def from_torch_prune(model: nn.Module) -> Masks:
         ``prune.remove(module, "weight")`` has made its pruning permanent.
 
     Raises:
-        ValueError: masks cannot say what torch does here: something else than a weight of Conv or
-            Linear is pruned, a shared weight in one place only, a mask is not of zeros and ones,
-            or a weight is computed in another way. Or there is nothing to prune.
+        ValueError: torch's pruning cannot be written as masks. Torch prunes something else than a
+            weight of Conv or Linear, or a shared weight in one place only. Or a mask is not of
+            zeros and ones, a weight is computed in another way, or nothing can be pruned.
 
     >>> model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
     >>> _ = prune.l1_unstructured(model[0], "weight", amount=1)
@@ -180,7 +181,7 @@ def save(model: nn.Module, masks: Masks, path: str | os.PathLike[str]) -> None:
 
 
 def as_arrays(model: nn.Module, masks: Masks) -> dict[str, Any]:
-    """Return what `save` writes: name -> array.
+    """Return the arrays that `save` writes, by name.
 
     Args:
         model, masks: as for `save`.
@@ -247,6 +248,9 @@ def load(
 
 def folder_and_name(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Return where a file of `save` lies, and its name without the ending.
+
+    Raises:
+        ValueError: a file whose name does not end in .safetensors.
 
     >>> folder_and_name("nets/small.safetensors")
     ('nets', 'small')

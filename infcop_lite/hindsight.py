@@ -1,4 +1,4 @@
-"""Where a rule would have ended the levels of recorded full retraining: rows -> its timetable.
+"""Where a rule would have ended the levels of recorded full retraining.
 
 No network is trained for it. Level 0 of full retraining is that of every rule, up to where the rule
 ends it. Later levels begin with masks that depend on when those before ended, so that what a rule
@@ -43,7 +43,7 @@ def checks(level: pd.DataFrame, reference: str = "warmup") -> list[Check]:
 
 
 def asked(rule: Any, seen: Sequence[Check], reference: str = "warmup") -> float:
-    """Return the epoch at which a rule ends a level: its first yes, or the last check.
+    """Return the epoch at which a rule ends a level, at its first yes or else at the last check.
 
     Args:
         rule: any object with ``reads`` and ``stop``.

@@ -1,4 +1,4 @@
-"""What a run is: all that decides it, in values that two processes can compare."""
+"""All that decides a run, in values that two processes can compare."""
 
 import hashlib
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ NEW = (
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """Return all that decides a run as JSON values: what tells the folder of one run from another.
+    """Return all that decides a run as JSON values, which tell the folders of runs apart.
 
     A function of one's own stands there by its name, another object by its ``repr``, a module, such
     as ``nn.CrossEntropyLoss(ignore_index=0)``, also by its settings and tensors. Settings that

@@ -122,7 +122,7 @@ def _as_setting(config: Mapping[str, Any]) -> str:
 
 
 def is_full(runs: pd.DataFrame) -> pd.Series:
-    """Return which runs are full retraining: by their kind, or, where there is none, by name.
+    """Return which runs are full retraining, by their kind or, where that is missing, by name.
 
     >>> is_full(pd.DataFrame({"rule": ["budget", "k = 1"], "kind": ["full", "constant"]})).tolist()
     [True, False]

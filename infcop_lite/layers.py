@@ -15,7 +15,7 @@ REMEDIES = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Say whether masks are for the weight of a module: Conv, Linear, or Conv1D of transformers.
+    """Say whether a module's weight gets a mask, as in Conv, Linear or Conv1D of transformers.
 
     Source: ``transformers.pytorch_utils.Conv1D``, the linear layer of GPT-2, is known by its name.
 

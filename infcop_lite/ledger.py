@@ -1,4 +1,4 @@
-"""Who is at work in a run's folder, and who was: one lock, and a line for each start of the run."""
+"""Who is at work in a run's folder, as a lock and a line for each start of the run."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def lock(folder: Path | str) -> Iterator[None]:
 
 
 def note_start(folder: Path | str, starts: Sequence[Mapping[str, Any]]) -> None:
-    """Write one line for each start of a run: where it went on, with what, and for how long.
+    """Write one line for each start of a run, with where it resumed and how long it took.
 
     Args:
         folder: one that `begin` has accepted.
@@ -132,7 +132,7 @@ def _version(package: str) -> str:
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file in one step: under another name, flushed to disk, then renamed.
+    """Write a file in one step, under another name first, flushed to disk and then renamed.
 
     Args:
         path: of the file.

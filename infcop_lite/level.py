@@ -1,4 +1,4 @@
-"""One level: what it begins with, how it is trained, how much the next mask changes meanwhile.
+"""What one level begins with, how it trains, and how the next mask changes meanwhile.
 
 It knows no stop rule. Everything that a level depends on is its `Start`, a value; whatever a
 `Trainer` holds besides is settings, data, and the network that is written over.
@@ -32,14 +32,19 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Start:
-    """What a level begins with: all that it depends on, besides its config.
+    """All that a level depends on at its beginning, besides its config.
 
-    It holds no optimiser state: every level starts a fresh optimiser, also when it goes on.
+    It holds no optimiser state, since every level starts a fresh optimiser.
 
     Args:
         level: prunings so far, >= 0.
         masks: parameter name -> boolean tensor, True = kept.
         weights: the whole state dict to load, buffers too; it is read, never written to.
+
+    >>> import torch
+    >>> start = Start(1, {"weight": torch.tensor([[True, False]])}, nn.Linear(2, 1).state_dict())
+    >>> start.level, list(start.weights)
+    (1, ['weight', 'bias'])
     """
 
     level: int
@@ -78,18 +83,26 @@ def next_start(
 
 
 class Trainer:
-    """A network, its data and its settings: it trains levels, and measures.
+    """A network with its data and settings, which trains levels and measures them.
 
-    Source: Frankle & Carbin 2019, arXiv:1803.03635; `loop.run`, `loop.compare` and `prune` are made
+    Source: Frankle & Carbin 2019, arXiv:1803.03635. `loop.run`, `loop.compare` and `prune` are made
     of these steps.
 
     Args:
         model: the network, changed in place.
-        train: what it is trained on: a split, or any `feeding.Source` of batches.
-        validation: what rules may read besides.
-        test: for reporting only.
+        train: the training data, a split or any `feeding.Source` of batches.
+        validation: the validation data, which stop rules may read.
+        test: the test data, for reporting only.
         config: what to run.
         masks: what is kept at first; everything unless given.
+
+    Raises:
+        ValueError: masks that do not fit, a final density that the network already has, or data
+            that do not fit the network.
+
+    >>> trainer = Trainer.of(Config(levels=1, epochs=1, warmup_epochs=1))
+    >>> trainer.warm_up().level, trainer.steps_per_epoch
+    (0, 11)
     """
 
     def __init__(
@@ -139,7 +152,11 @@ class Trainer:
 
         Args:
             config: what to run.
-            wrap: called with the network; what it returns is trained in its place.
+            wrap: a callback, called with the network; what it returns is trained in its place.
+
+        Raises:
+            ValueError: an unknown network, or data that do not fit it.
+            OSError: files of the data set that are missing or damaged.
         """
         splits = data.load(config.data, subset=config.subset, seed=config.seed)
         with torch.random.fork_rng():
@@ -235,13 +252,16 @@ class Trainer:
     ) -> Iterator[tuple[int, float]]:
         """Train as the masks say, and yield (steps so far, mean loss since the last) at each check.
 
-        The last check is that at the budget; who stops asking before has stopped the level.
+        The last check is at the budget. A caller that takes no further check stops the level.
 
         Args:
-            level: draws the order of the data; level 0 with `Config.dense_epochs` follows a
-                `warm_up`.
-            is_last: whether it trains the final network.
-            length: steps over which its schedule is spread; the budget unless given.
+            level: its number, which also seeds the order of the data. Level 0 with
+                `Config.dense_epochs` follows a `warm_up`.
+            is_last: whether this level trains the final network.
+            length: steps over which the learning-rate schedule runs; the budget unless given.
+
+        Raises:
+            ValueError: level 0 of a run with `Config.dense_epochs`, before a `warm_up`.
         """
         c = self.config
         if level == 0 and c.dense_epochs:

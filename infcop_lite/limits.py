@@ -1,4 +1,4 @@
-"""One option: its help, the type and the range of its values, and how a refusal says so."""
+"""The type, range and help text of one option, and the error when a value does not fit."""
 
 import math
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message names it: in one line, and a short one.
+    """Return a value as a message names it, short and in one line.
 
     >>> shown("0.5"), shown([0] * 99)
     ("'0.5'", 'an object of list')
@@ -81,7 +81,7 @@ def shown(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a real number: one of numpy is, text and truth values are none.
+    """Say whether a value is a real number; numpy's are, text and booleans are not.
 
     >>> is_number(0.5), is_number("0.5"), is_number(True)
     (True, False, False)
@@ -95,6 +95,9 @@ def _is_huge(value: Any) -> bool:
 
 def patterns(dense: Any) -> tuple[str, ...]:
     """Return the layers that stay dense as a tuple of patterns.
+
+    Raises:
+        ValueError: something else than a text, or a list or tuple of texts.
 
     >>> patterns("fc1, conv*")
     ('fc1', 'conv*')

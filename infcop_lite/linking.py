@@ -61,7 +61,7 @@ def modules_of(traced: fx.GraphModule) -> Nodes:
 
 
 def layers_of(traced: fx.GraphModule) -> Nodes:
-    """Return node -> layer that may change: called once, its parameters read by nothing else."""
+    """Map graph nodes to the layers that may change, which are called once and share nothing."""
     nodes = traced.graph.nodes
     calls = Counter(node.target for node in nodes if node.op == "call_module")
     reads = Counter(id(attrgetter(node.target)(traced)) for node in nodes if node.op == "get_attr")

@@ -1,4 +1,4 @@
-"""Data of your own, whatever brings them: tensors, arrays, a DataLoader, a Dataset, dicts.
+"""Data of your own from tensors, arrays, a DataLoader, a Dataset or dicts.
 
 They are read once and stay in memory: a run passes over them many times. A `Stream` is not; it is
 iterated anew each epoch. Augmentation of data in memory is done on the batch, at every step.
@@ -34,10 +34,10 @@ def in_memory(
     """Return data of any of the usual kinds as a split in memory, after checking them.
 
     Args:
-        part: a split, a pair (inputs, targets) of tensors, numpy arrays, tables of pandas or lists
-            of numbers, a DataLoader, or a map-style Dataset, whose samples torch then collates. A
-            loader that shuffles is read in the order of its data set, and what is drawn at random
-            is drawn alike at every call, so that equal data give equal runs.
+        part: a split, a DataLoader, or a map-style Dataset, whose samples torch then collates. Or
+            a pair (inputs, targets) of tensors, numpy arrays, pandas tables or lists of numbers.
+            A loader that shuffles is read in the order of its data set. Its random numbers are the
+            same at every call, so that equal data give equal runs.
         adapter: called with each batch, returns its (inputs, targets); for batches that are no
             such pair, like the dicts of Hugging Face:
             ``lambda batch: (batch["pixel_values"], batch["labels"])``.
@@ -46,9 +46,9 @@ def in_memory(
         batch_size: that of the run, if the loader's is to be held against it.
 
     Raises:
-        ValueError: another kind of data, batches that are no pairs of tensors or differ in shape,
-            an adapter that fails, more data than memory holds, a loader without end, or as for
-            `data.as_split`.
+        ValueError: another kind of data, or batches that are no pairs of tensors or differ in
+            shape. Or an adapter that fails, more data than memory holds, or an endless loader.
+            What `data.as_split` refuses is refused here, too.
 
     Note:
         A loader is more than its samples. What a single reading loses is said in one warning:

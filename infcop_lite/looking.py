@@ -1,4 +1,4 @@
-"""What looking is worth: what a timetable gains over a constant, and looking over a timetable.
+"""What checks are worth, compared with a timetable, and a timetable compared with a constant.
 
 Both are in epochs per level. They come from recorded runs of full retraining, which say what each
 level would have lost by a stop at each check. No rule has to be tried for it.
@@ -23,7 +23,7 @@ COLUMNS += ["timetable_half_width", "looking_half_width"]
 
 
 class NothingToSee(ValueError):
-    """Rows that cannot say what looking is worth: of too few seeds, or without what is lost."""
+    """The error for rows that cannot say what looking is worth."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def curves(rows: pd.DataFrame, of: str = "mask") -> Curves:
         stands in the middle of that interval.
 
     Raises:
-        ValueError: an unknown loss, fewer than two seeds, or rows without these numbers.
+        ValueError: an unknown loss.
+        NothingToSee: fewer than two seeds, or rows without these numbers.
 
     >>> rows = pd.DataFrame({"family": "all", "rule": "full", "kind": "full", "level": [0, 0, 1]})
     >>> rows = rows.assign(epoch=[0.0, 1.0, 0.0], to_end=[0.5, 0.0, 0.0], stopped=False)
@@ -100,7 +101,7 @@ def exponentials(found: Curves, until: float) -> tuple[np.ndarray, float]:
         A as (seed, level), and b per epoch. Least squares on the logarithm, where a stop loses.
 
     Raises:
-        ValueError: a curve with fewer than two such checks, or curves that do not fall.
+        NothingToSee: a curve with fewer than two such checks, or curves that do not fall.
 
     >>> t = np.arange(5.0)
     >>> exponentials(Curves(t, np.exp(-t / 2).reshape(1, 1, 5)), until=4)
@@ -212,13 +213,15 @@ def worth(rows: pd.DataFrame, of: str = "mask", pace: float = 1.0) -> pd.DataFra
 
     Returns:
         A table with two lines for each family with two seeds or more. The method "exponential" fits
-        one rate up to half the budget, "hulls" takes the curves as recorded. ``timetable`` is what
-        the stops that are best on the other seeds gain over one number of epochs, ``looking`` what
-        perfect foresight gains over that timetable, both in epochs per level. The half widths are
+        one rate up to half the budget, "hulls" takes the curves as recorded. Column
+        ``timetable`` is what the stops that are best on the other seeds gain over one number of
+        epochs. ``looking`` is what perfect foresight gains over that timetable. Both are in epochs
+        per level. The half widths are
         of 95 % intervals over seeds, by Student's t: a smaller gain cannot be told from none.
 
     Raises:
-        ValueError: no such family with two seeds, or as for `curves`.
+        ValueError: an unknown loss.
+        NothingToSee: no such family with two seeds, or as for `curves`.
     """
     named = rows if "family" in rows else rows.assign(family="all")
     full = named[labels.is_full(named)]

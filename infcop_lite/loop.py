@@ -1,4 +1,4 @@
-"""The loop: train -> measure -> stop? -> prune -> begin the next level; for one rule or many."""
+"""Train, measure, ask the stop rule, prune and begin the next level, for one rule or many."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -26,22 +26,29 @@ def run(
     """Run the whole method and yield one row per (level, check).
 
     Source: Frankle & Carbin 2019, arXiv:1803.03635, with the stop rule of arXiv:2501.15592.
-    Warm up -> snapshot -> per level: train until the rule, prune, rewind -> final training.
+    After a warm-up the snapshot is taken. Each level trains until the stop rule ends it, then
+    prunes and rewinds to the snapshot. The last level trains the final network.
 
     Args:
         config: what to run.
-        state: where to go on; from the start unless given. The rows that follow are the same, bit
-            by bit but for their seconds, as if the run had never been interrupted.
-        keep: called with the state before each level and after the last. From that before level 0
-            a run with `Config.dense_epochs`, which are one training with the warm-up, begins anew.
-        look: called at each check with its row and what was measured, the flows themselves, just
-            before the row is yielded.
-        trainer: a network and data of your own, made with the same config; it is used up.
-        everything: measure all that there is at every check, not only what the rule reads, as
-            `compare` does where it keeps a row; the dense network is then trained to its budget.
+        state: where to resume; the run starts anew unless given. The rows that follow are the
+            same bit by bit, but for their seconds, as without the interruption.
+        keep: a callback, called with the state before each level and after the last. A run with
+            `Config.dense_epochs` that resumes from the state before level 0 begins anew, since
+            its warm-up and dense training are one training.
+        look: a callback, called at each check with its row and with what was measured, the flows
+            included, just before the row is yielded.
+        trainer: a network and data of your own, made with the same config. The run changes it, so
+            that it serves for one run.
+        everything: whether to measure everything at every check, not only what the rule reads. The
+            dense network is then trained to its budget, as in `compare`.
+
+    Yields:
+        One `rows.Row` per check, in the order in which the checks are made.
 
     Raises:
-        ValueError: a state that is not this run's, or, like OSError, data or model not to be had.
+        ValueError: a state of another run, an unknown model, or data that do not fit.
+        OSError: files of the data set that are missing or damaged.
         FloatingPointError: training diverged.
 
     >>> rows = list(run(Config(levels=1, epochs=1, warmup_epochs=1)))
@@ -71,17 +78,21 @@ def compare(
     final_masks: Masks | None = None,
     every_check: bool = False,
 ) -> Iterator[Result]:
-    """Run configs that differ only in their stop rules; yield each one's result when it is whole.
+    """Run configs that differ only in their stop rules, and yield the result of each.
 
-    A rule comes to what `run` would come to with it alone, for less training.
+    Each rule gets the same result as from `run` with that rule alone, for less training, since
+    rules share the epochs that they have in common.
 
     Args:
-        configs: name of the rule -> config; what `MAY_DIFFER` names may differ.
-        watched: the rule whose every check is kept, and with whose final masks all are compared;
-            its result comes first.
-        final_masks: those masks, if that rule is not among the configs.
-        every_check: whether to keep every check of all rules. Only where all are kept is the mask
-            distance measured of rules that do not read it.
+        configs: name of the rule -> config. Only the fields in `MAY_DIFFER` may differ.
+        watched: the rule whose every check is kept, and whose final masks all others are compared
+            with; its result comes first.
+        final_masks: masks to compare with, if that rule is not among the configs.
+        every_check: whether to keep every check of all rules. Unless all are kept, the mask
+            distance is measured only for rules that read it.
+
+    Yields:
+        One `tree.Result` per rule, as soon as its last level has ended.
 
     Raises:
         ValueError: no configs, or configs that differ in more than the rule.

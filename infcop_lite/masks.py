@@ -1,4 +1,4 @@
-"""Which weights exist: boolean masks, what is kept of a ranking, rewinding.
+"""Boolean masks that say which weights exist, how a ranking is cut, and rewinding.
 
 A mask is a boolean tensor of its weight's shape; True means *kept*. Masks travel as a dict from
 parameter name to mask, in module order.
@@ -19,7 +19,7 @@ SCOPES = ("layerwise", "global")
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the weights that pruning may remove: those of every Conv and Linear module.
+    """Return the weights that pruning may remove, those of every Conv and Linear module.
 
     Source: Frankle & Carbin 2019, arXiv:1803.03635 (biases and normalisation are never pruned).
     The Conv1D of transformers, in GPT-2, is a linear layer, too; see `layers.is_layer`.
@@ -31,9 +31,9 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         Parameter name -> weight, in module order. Every weight has at least two dimensions.
 
     Raises:
-        ValueError: the model has no Conv or Linear weights, a lazy module that has no shape yet, or
-            one of the weights is empty, or computed from other parameters, as torch.nn.utils.prune,
-            weight_norm and spectral_norm do; the message says what undoes it.
+        ValueError: the model has no Conv or Linear weights, or a lazy module without a shape, or an
+            empty weight. Or a weight is computed from other parameters, as torch.nn.utils.prune,
+            weight_norm and spectral_norm do; the message then says how to undo it.
 
     >>> list(prunable(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
     ['0.weight', '2.weight']
@@ -63,7 +63,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def full_masks(model: nn.Module) -> Masks:
-    """Return the masks of the dense network: everything kept.
+    """Return the masks of the dense network, which keep every weight.
 
     Source: level 0 of iterative magnitude pruning.
 
@@ -186,7 +186,7 @@ def _keep_largest(scores: Tensor, fraction: float) -> Tensor:
 
 
 def from_zeros(model: nn.Module) -> Masks:
-    """Return the masks of an already sparse network: what is exactly zero is removed.
+    """Return the masks of an already sparse network, which remove what is exactly zero.
 
     Args:
         model: a module with prunable weights.
@@ -287,7 +287,7 @@ def n_of_m(scores: Mapping[str, Tensor], n: int = 2, m: int = 4) -> Masks:
 
 
 class Masked:
-    """Holds the zeros of a network: call it after each optimiser step; one prepared multiply.
+    """A callable that sets removed weights to zero after each optimiser step, in one multiply.
 
     Source: multiplying by 0 and 1 is many times faster than filling by a boolean mask.
 

@@ -116,7 +116,7 @@ class Measured:
 
 
 def measurements(reads: Collection[str]) -> frozenset[str]:
-    """Return what is measured for a rule: its names of one's own are one evaluation, "metrics".
+    """Return what a rule needs measured; all names of one's own are one evaluation, "metrics".
 
     >>> sorted(measurements({"accuracy", "f1", "auc"}))
     ['accuracy', 'metrics']

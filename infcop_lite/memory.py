@@ -53,7 +53,7 @@ def read(pairs: Iterable[tuple[Any, Any]], expected: int | None = None) -> tuple
 
 
 def free() -> int:
-    """Return how many bytes of memory may be filled: what is free, and half of all at least.
+    """Return how many bytes of memory may be filled, at least half of all memory.
 
     >>> free() > 0
     True

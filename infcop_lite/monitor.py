@@ -1,4 +1,4 @@
-"""What is measured of a network: always on the same probe, when somebody first asks for it."""
+"""Measurements of a network, always on the same probe and only when somebody asks."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -169,6 +169,7 @@ class Monitor:
         """Return the accuracy on the validation data, NaN where the targets are not classes.
 
         Raises:
+            ValueError: there are no validation data.
             FloatingPointError: the network has diverged.
         """
         if self.validation is None:

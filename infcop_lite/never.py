@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Never(float):
-    """The NaN of a number that was never given: who compares it with another is told its name.
+    """The NaN of a number that was never given, whose name an error tells on comparison.
 
     >>> Never("f1") < 0.5
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""The words of the command line: an option for each field of `Config`, and what is no run."""
+"""The options of the command line, one for each field of `Config`, and some more."""
 
 import argparse
 from dataclasses import fields
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     helps = {
         "run": ("prune a network and record every check", "folder for rows.csv and run.json"),
-        "sweep": ("runs side by side, one for each point of a grid", "a folder for each run in it"),
+        "sweep": ("runs side by side, one per point of a grid", "folder for one folder per run"),
     }
     hints = get_type_hints(Config)
     for action, (text, out) in helps.items():
@@ -57,24 +57,32 @@ def parser() -> argparse.ArgumentParser:
         metavar="FIELD=VALUE,VALUE",
         help="values for one of the options above; several grids give their product",
     )
-    run.add_argument("--processes", type=int, help="workers here; one per core unless given")
+    run.add_argument(
+        "--processes", type=int, help="processes on this machine; one per core unless given"
+    )
     run.add_argument(
         "--scheduler",
         metavar="tcp://HOST:PORT",
         help="a Dask cluster to run on instead; its workers must see the same folder --out",
     )
-    checked = actions.add_parser("verify", help="see that a finished run is as it was left")
-    checked.add_argument("folder", type=_folder, help="what --out named")
+    checked = actions.add_parser(
+        "verify", help="check that the files of a finished run are unchanged"
+    )
+    checked.add_argument("folder", type=_folder, help="folder of the run, as given to --out")
     checked.add_argument(
-        "--replay", action="store_true", help="train up to a random level again, bit for bit"
+        "--replay",
+        action="store_true",
+        help="also train again up to a random level, and compare bit for bit",
     )
     download = actions.add_parser("download", help="fetch a data set through torchvision")
     fetched = [name for name, record in SOURCES.items() if record.fetch]
-    download.add_argument("data", help=", ".join(fetched))
+    download.add_argument("data", help=f"data set: {', '.join(fetched)}")
     judge = actions.add_parser("referee", help="say what the rows of many runs are evidence for")
     judge.add_argument("places", nargs="+", help="folders of runs, or names of the book's tables")
-    judge.add_argument("--margin", type=float, metavar="POINTS", help="of accuracy that matter")
-    judge.add_argument("--family", help="the only way to prune that is reported")
+    judge.add_argument(
+        "--margin", type=float, metavar="POINTS", help="points of accuracy that matter"
+    )
+    judge.add_argument("--family", help="report this family of runs only")
     return whole
 
 

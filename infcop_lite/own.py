@@ -1,4 +1,4 @@
-"""Functions of one's own among the settings, what they make void, and names that are no setting."""
+"""Functions of your own as settings, the settings they replace, and the check for wrong names."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,16 +41,16 @@ INSTEAD = {
 
 
 def check_function(name: str, value: Any, names: Sequence[str] = ()) -> bool:
-    """Say whether a setting is a function of one's own, after making sure that it can be called.
+    """Say whether a setting is a function of your own, after checking that it can be called.
 
     Args:
-        name: of `OBJECTS`.
-        value: of the setting.
-        names: that it may have instead.
+        name: the name of the setting, one of `OBJECTS`.
+        value: its value.
+        names: the names that the setting takes instead of a function.
 
     Raises:
-        ValueError: a class, which would make an object instead of an answer, or what is neither
-            such a name nor a function.
+        ValueError: a class, whose call would make an object, or a value that is neither a function
+            nor one of the names.
 
     >>> check_function("loss", max), check_function("score", "taylor", ["taylor"])
     (True, False)
@@ -72,13 +72,14 @@ def _wanted(name: str) -> str:
 
 
 def check_void(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """See that nothing is set that a function of one's own does not read.
+    """Check that no setting is given that a function of your own replaces.
 
     Args:
-        settings, defaults: name -> value.
+        settings: name -> value.
+        defaults: name -> value that counts as not given.
 
     Raises:
-        ValueError: such a setting, in one line.
+        ValueError: a setting that would not be read, such as ``lr`` beside your own optimiser.
 
     >>> check_void({"loss": max, "label_smoothing": 0.1}, {"label_smoothing": 0.0})
     Traceback (most recent call last):
@@ -93,11 +94,11 @@ def check_void(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """See that all settings are some, or name the nearest.
+    """Check that all given settings exist, and suggest the nearest name if one does not.
 
     Args:
-        given: names that somebody has set.
-        known: names that there are.
+        given: names of the settings that the caller gives.
+        known: names of all settings.
 
     Raises:
         TypeError: a name that is no setting, in one line.

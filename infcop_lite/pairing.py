@@ -1,10 +1,10 @@
-"""Runs of one family and seed, held against each other: the pairs that verdicts are made of.
+"""Runs of one family and seed held against each other, the pairs behind verdicts.
 
 A pair is two networks that began with the same weights and saw the same data in the same order.
 Both end at the same density, or they are no pair; nor are they if one of them is known to have
-begun ``apart``. Each function returns a line for each of them:
-family, rule, seed, ``gain``, the accuracy of the rule less that of what it is held against, and
-``runs``, the variance of that gain in units of that of one run.
+begun ``apart``. Each function returns one line per pair, with family, rule and seed. Column
+``gain`` is the accuracy of the rule less that of the other run. Column ``runs`` is the variance of
+that gain in units of the variance of one run.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def same_density(a: Any, b: Any) -> Any:
 
 
 def against(runs: pd.DataFrame, other: str) -> pd.DataFrame:
-    """Hold each rule against the one that is called like it, after a prefix: its replay, say.
+    """Hold each rule against the rule of the same name after a prefix, such as its replay.
 
     Args:
         runs: as `evidence.final` gives them.

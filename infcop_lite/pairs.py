@@ -1,4 +1,4 @@
-"""Whatever a batch comes as, a pair (inputs, targets) of tensors: arrays, tables, lists, dicts."""
+"""A pair (inputs, targets) of tensors out of arrays, tables, lists or dicts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a network's weights are: whole and in this process, or nothing can be pruned."""
+"""Whether a network's weights are whole and in this process, as pruning needs."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ SHARDED = {
 
 
 def inner(model: nn.Module) -> nn.Module:
-    """Return the network in a wrapper that trains it: data parallel, compiled, or both.
+    """Return the network inside a wrapper for data-parallel or compiled training, or both.
 
     Its parameters are the same objects, its names have no "module." or "_orig_mod." before them,
     and it sees the hooks of a measurement, which a compiled one may not.

@@ -1,4 +1,4 @@
-"""What will be pruned: which layers, which share of all parameters, and why not the others."""
+"""Which layers will be pruned, which share of all parameters that is, and why not the others."""
 
 import warnings
 from collections.abc import Iterator
@@ -96,10 +96,10 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
     """Say what will be pruned before anything is; nothing is changed.
 
     Args:
-        model: what is to be given to `pruning.prune` or `pruner.Pruner`. Wrapped, as by
-            DistributedDataParallel or torch.compile, the network inside, as for a `Pruner`.
-        masks: what is kept at first; the zeros of a network that is already sparse unless given,
-            see `masks.found`.
+        model: the network for `pruning.prune` or `pruner.Pruner`. Of a module in a wrapper, such as
+            DistributedDataParallel or torch.compile, the network inside is meant.
+        masks: what is kept at first. Unless given, all weights but the zeros of a network that is
+            already sparse, see `masks.found`.
         **config: the same settings: ``dense``, ``fraction``, ``scope`` and other fields of
             `Config`.
 
@@ -107,7 +107,7 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
         A `Plan`, to be printed.
 
     Raises:
-        ValueError: nothing to prune, a setting that is none, masks that do not fit, or a final
+        ValueError: nothing to prune, a wrong value of a setting, masks that do not fit, or a final
             density that cannot be reached.
 
     >>> class Net(nn.Module):
@@ -125,9 +125,9 @@ def plan(model: nn.Module, *, masks: Masks | None = None, **config: Any) -> Plan
 
 
 def check_plan(model: nn.Module, config: Config, stacklevel: int = 3) -> None:
-    """See that a config can be followed, and warn where most parameters are out of its reach.
+    """Check that a config can be followed, and warn if most parameters cannot be pruned.
 
-    A density is of the weights that have masks: where these are few, it says little of the network.
+    A density counts only weights that have masks. If these are few, it says little of the network.
 
     Args:
         model: the network.

@@ -1,4 +1,4 @@
-"""Functions side by side: in processes of which any may die, or on a Dask cluster."""
+"""Functions run side by side, in processes of which any may die, or on a Dask cluster."""
 
 import gc
 import multiprocessing

@@ -1,4 +1,4 @@
-"""How exactly one probe knows the distance of two information flows: its standard error (T7.15)."""
+"""The standard error with which one probe knows the distance of two information flows (T7.15)."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rules with a price: an epoch costs so many nats, and training stops when it is not worth more.
+"""Stop rules that give an epoch a price in nats, and stop when training gains less.
 
 They read the training loss, which is known anyway, so that a look costs nothing.
 """
@@ -19,12 +19,15 @@ class PriceOfTime:
 
     The loss of a check is a mean over the steps since the check before, so it is that of the middle
     of its interval. The slope is taken between the middles of the last two intervals, which need
-    not be equally long. If the losses of the steps fall and form a convex sequence, the rule never
-    stops before the best moment, where ``loss + price * epochs`` is least, and always within three
-    intervals of it. What that costs is at most the price of these intervals.
+    not be equally long. The best moment is where ``loss + price * epochs`` is least. If the losses
+    of the steps fall and form a convex sequence, the rule never stops before that moment, and stops
+    at most three intervals after it. The delay costs at most the price of these intervals.
 
     Args:
-        price: nats per epoch, > 0. Losses in other units have a price in those.
+        price: nats per epoch, > 0. Losses in other units have a price in those units.
+
+    Raises:
+        ValueError: a price that is not a positive number.
 
     Note:
         On a noisy curve one flat stretch is enough. The noise of the slope is that of two interval
@@ -61,21 +64,25 @@ class PriceOfTime:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Stop when as much has been paid as is left to gain: at most twice the least total.
+    """Stop when the cost paid equals the gain left, at no more than twice the least total.
 
     Source: T7.11; ski rental.
 
-    Whatever the shape of the loss, if it does not rise: ``loss + price * epochs`` is at most twice
-    the least there is, and the price of the last two intervals between checks. One would be enough
-    if the loss at the check itself were known, but a check has the mean since the one before. No
-    rule that sees only the past has a factor below 2.
+    For any loss that does not rise, ``loss + price * epochs`` is at most twice its least value plus
+    the price of the last two intervals between checks. One interval would do if the loss at the
+    check itself were known, but a check has the mean since the check before. No rule that sees only
+    the past has a factor below 2.
 
     Args:
         price: nats per epoch, > 0.
-        floor: a loss that no training goes below, >= 0; the factor then holds for what is above it.
+        floor: a loss in nats that no training goes below, >= 0. The factor then holds for the loss
+            above it.
+
+    Raises:
+        ValueError: a price that is not a positive number, or a floor that is negative or infinite.
 
     Note:
-        Of a loss that rises again it knows nothing, and restores no weights.
+        The bound does not hold for a loss that rises again, and the rule restores no weights.
 
     >>> losses = enumerate([float("nan"), 1.0, 0.5, 0.25, 0.2])
     >>> checks = [Check(float(epoch), train_loss=loss) for epoch, loss in losses]

@@ -1,4 +1,4 @@
-"""The method around a training loop of your own: the same masks, scores, rules and starts."""
+"""Levels, masks, scores and stop rules around a training loop of your own."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -36,41 +36,42 @@ outside_inference = torch.inference_mode(False)
 class Pruner:
     """Prunes a network level by level inside a training loop of your own.
 
-    Source: Frankle & Carbin 2019, arXiv:1803.03635, with the stop rule of arXiv:2501.15592. Call
-    `snapshot` after your warm-up, `step` after each step of your optimiser, `check` after an epoch
-    or whenever you like, and `next_level` when a check says so.
+    Source: Frankle & Carbin 2019, arXiv:1803.03635, with the stop rule of arXiv:2501.15592.
+
+    Call `snapshot` after your warm-up, `step` after each step of your optimiser, and `check` after
+    an epoch or at any other time. Call `next_level` when a check returns True.
 
     Args:
-        model: any module with Conv or Linear weights, on its device; changed in place. Its loss,
-            its inputs and its outputs are nobody's business but yours. Wrapped, as by
-            DistributedDataParallel or torch.compile, the network inside is pruned.
-        masks: what is kept at first. Unless given, an already sparse network goes on from its exact
-            zeros, see `masks.found`; ``masks.full_masks(model)`` starts dense whatever it holds.
+        model: any module with Conv or Linear weights, on its device; changed in place. It may have
+            any loss, inputs and outputs. Of a module in a wrapper, such as DistributedDataParallel
+            or torch.compile, the network inside is pruned.
+        masks: what is kept at first. Unless given, pruning of an already sparse network continues
+            from its exact zeros, see `masks.found`. ``masks.full_masks(model)`` starts dense.
         score, fraction, scope, dense, rewind: as in `Config`. Layers that are frozen, or tied to
-            an embedding, are spared.
-        stop: name of a rule, or a rule; what it reads that is no measurement of ours, such as
-            "f1", has to be given to `check`. "budget" never stops before ``epochs``.
-        levels: number of prunings, at most; you decide unless given.
-        final_density: no pruning goes below; likewise.
-        epochs: budget of a level, likewise. With a budget, the last level trains it whole, as in
-            `prune`; without one the rule ends the last level, too.
-        **more: of `MORE`, as in `Config`.
+            an embedding, are not pruned.
+        stop: name of a rule, or a rule. Numbers that it reads and the pruner does not measure, such
+            as "f1", are to be given to `check`. "budget" never stops before ``epochs``.
+        levels: number of prunings, at most; no limit unless given.
+        final_density: no pruning goes below this density; no limit unless given.
+        epochs: budget of a level; no limit unless given. With a budget, the last level trains
+            all of it, as in `prune`. Without one, the rule also ends the last level.
+        **more: settings named in `MORE`, as in `Config`.
 
     Attributes:
         masks: parameter name -> boolean tensor, True = kept.
         level: prunings so far.
-        checks: of all levels, oldest first.
+        checks: the checks of all levels, oldest first.
 
     Raises:
-        ValueError: nothing to prune, weights that are not whole and here (FSDP, ZeRO-3, lazy or
-            meta), or a setting that is none, in one line.
+        ValueError: nothing to prune, an unknown setting, or weights that are not whole and in this
+            process (FSDP, ZeRO-3, lazy or meta), in one line.
 
     Note:
         Under torch.distributed every rank calls `snapshot`, `check` and `next_level`. Rank 0
-        measures, on its probe and with its metrics, and decides; masks, checks, answers and states
+        measures, on its probe and with its metrics, and decides. Masks, checks, answers and states
         are the same on every rank. Processes that each prune a network of their own must not
-        share a process group. Flows are measured in batches of 250 samples: memory is that of one,
-        and of what the layers put out for the whole probe.
+        share a process group. Flows are measured in batches of 250 samples, which need the memory
+        of one batch and of all layers' outputs for the whole probe.
 
     >>> x, net = torch.randn(32, 4), nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     >>> pruner = Pruner(net, fraction=0.5, levels=2, epochs=1)
@@ -136,11 +137,11 @@ class Pruner:
 
     @property
     def density(self) -> float:
-        """The fraction of prunable weights that is kept, in [0, 1]."""
+        """The fraction of the prunable weights that the masks keep, in [0, 1]."""
         return density(self.masks)
 
     def step(self, model: nn.Module | None = None) -> None:
-        """Set every removed weight to zero: one prepared multiply, after each optimiser step.
+        """Set every removed weight to zero, after each optimiser step.
 
         Args:
             model: another network of the same layers, such as a moving average of the weights; also
@@ -167,15 +168,15 @@ class Pruner:
         loss: Callable[[Any, Any], Tensor] | None = None,
         **metrics: float,
     ) -> None:
-        """Take the weights that levels are rewound to, and the flows that they are held against.
+        """Keep the weights that levels are rewound to, and measure the reference flows.
 
         Args:
-            probe: (inputs, targets) on which flows are measured and scores read their batch. Inputs
-                of several tensors are a dict (by name) or a tuple (one by one).
+            probe: (inputs, targets) on which flows are measured, and from which scores take their
+                batch. Inputs of several tensors are a dict (by name) or a tuple (one by one).
             loss: called with the model's output and the targets, returns a mean over samples;
                 cross-entropy unless given.
-            **metrics: of the network as it is, such as ``validation_accuracy=0.9``, for rules
-                that hold a level against it.
+            **metrics: numbers of the network as it is, such as ``validation_accuracy=0.9``, for
+                rules that compare a level with it.
 
         Raises:
             ValueError: no probe, or no metric, though the rule or the score reads it.
@@ -211,9 +212,12 @@ class Pruner:
             epoch: epochs trained in this level, 0 before the first.
             **metrics: ``train_loss``, ``validation_accuracy``, and whatever the rule reads.
 
+        Returns:
+            True if the level may end; then call `next_level`.
+
         Raises:
-            ValueError: no snapshot yet, a rule that reads what was not given, epochs that go down,
-                or removed weights that are not zero, since nobody called `step`.
+            ValueError: no snapshot yet, epochs that go down, or a number that the rule reads and
+                that was not given. Or removed weights are not zero: `step` was not called.
         """
         is_over, check, drawn = agreed(lambda: self._looked(epoch, metrics))
         self.checks.append(Check(**check))
@@ -248,14 +252,15 @@ class Pruner:
         """Prune, begin the next level, and say whether there is one.
 
         Args:
-            optimizer: its state is cleared, as a level starts a fresh one; its learning rate and
-                schedule are yours.
+            optimizer: the optimiser, whose state is cleared, since a level starts with a fresh one.
+                You set its learning rate and schedule.
 
         Returns:
-            False, with nothing changed, where ``levels`` or ``final_density`` has been reached.
+            False, with nothing changed, if ``levels`` or ``final_density`` has been reached.
 
         Raises:
-            ValueError: no snapshot yet, scores that are not finite, or what is no optimiser.
+            ValueError: no snapshot yet, scores that are not finite, or something that is no
+                optimiser.
         """
         if optimizer is not None:
             check_trains(optimizer, self.model)
@@ -287,7 +292,7 @@ class Pruner:
 
     @property
     def is_last(self) -> bool:
-        """Whether ``levels`` or ``final_density`` has been reached: no level comes after this."""
+        """Whether ``levels`` or ``final_density`` is reached, so that no level follows."""
         by_count = self.levels is not None and self.level >= self.levels
         return by_count or is_sparse_enough(self.masks, self.config)
 
@@ -311,10 +316,10 @@ class Pruner:
     # --- killed and resumed ---------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where it stands, for your checkpoint; ``torch.load`` reads it with weights_only.
+        """Return the pruner's state for your checkpoint, which loads with weights_only.
 
-        Masks, level, snapshot, reference, checks and the probe; neither the settings nor the
-        loss. The network, the optimiser and the order of the data are yours to keep.
+        The state holds masks, level, snapshot, reference, checks and the probe, but neither the
+        settings nor the loss. You save the network, the optimiser and the order of the data.
         """
         return Standing(
             *(self.level, self.masks, self._snapshot, self._reference, self.checks, self._drawn),
@@ -325,14 +330,15 @@ class Pruner:
     def load_state_dict(
         self, state: Mapping[str, Any], loss: Callable[[Any, Any], Tensor] | None = None
     ) -> None:
-        """Go on from a state; what follows is the same, bit by bit, as if never interrupted.
+        """Resume from a state, after which all is the same, bit by bit, as without interruption.
 
         Args:
             state: of a pruner with the same settings, on the same network.
-            loss: what `snapshot` was given, if the rule or the score reads it: no file holds it.
+            loss: the loss that `snapshot` got, if the rule or the score reads it, since a state
+                does not hold it.
 
         Raises:
-            ValueError: a state of something else, in one line; nothing has been changed then.
+            ValueError: a state of something else, in one line; nothing is changed then.
         """
         held = read(state, self._fitting, self.model.state_dict())
         self.level, self.masks, self._snapshot = held.level, held.masks, held.snapshot

@@ -1,4 +1,4 @@
-"""Prune a network of your own in one call; what comes back is three things, and their story."""
+"""Prune a network of your own in one call, which returns the network, its masks and its rows."""
 
 import inspect
 import math
@@ -57,11 +57,12 @@ class Pruned:
         return 3
 
     def summary(self) -> str:
-        """Return what came out and what it cost, one line each.
+        """Return the size, accuracy and cost of the pruned network, one line each.
 
-        The dense network is that of level 0, where its training ended; one that came in sparse is
-        named by its density. Accuracies are on the test split; on the validation split, which rules
-        may have read, if there is none. Numbers of `Config.evaluate` have a line each.
+        The dense network is that of level 0 at the end of its training. A network that came in
+        sparse is named by its density. Accuracies are on the test split or, without one, on the
+        validation split, which stop rules may have read. Numbers of `Config.evaluate` have a line
+        each.
 
         >>> row = dict.fromkeys(Row.__annotations__, 0.5) | {"stopped": True, "elapsed_s": 1.0}
         >>> row |= {"density": 1.0, "metrics": {"f1": 0.25}}
@@ -125,50 +126,56 @@ def prune(
     Source: `loop.run` on any module with Conv or Linear weights.
 
     Args:
-        model: a classifier, or with ``loss=`` any network; its present weights are where the
-            warm-up starts. Of ``warmup_epochs=0`` they are also what levels are rewound to.
-        train: (inputs, targets): (sample, ...) and (sample,) int64; or a DataLoader or a map-style
-            Dataset of such pairs, read once into memory: see `loaders.in_memory`; or a
-            `loaders.Stream` of a loader, iterated anew each epoch, which keeps random
-            augmentation, samplers, ``drop_last`` and batch size; or any `feeding.Source`. Inputs of
-            several tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
-            whatever that takes.
-        validation: likewise, in memory; all that stop rules may read besides the training data.
+        model: a classifier, or with ``loss=`` any network. The warm-up starts from its present
+            weights. With ``warmup_epochs=0`` levels are also rewound to these weights.
+        train: a pair (inputs, targets), of shapes (sample, ...) and (sample,) int64. A DataLoader
+            or a map-style Dataset of such pairs is read once into memory, see `loaders.in_memory`.
+            A `loaders.Stream` of a loader is read anew each epoch, and keeps random augmentation,
+            samplers, ``drop_last`` and batch size. Any `feeding.Source` will do, too. Inputs of
+            several tensors are a dict (by name) or a tuple (one by one). With ``loss=``, targets
+            are whatever that function takes.
+        validation: likewise, in memory. Besides training data, stop rules read only this.
         test: likewise, for reporting only.
-        masks: what is kept at first. Unless given, an already sparse network goes on from its exact
-            zeros, as what an earlier call returned does; ``masks.full_masks(model)`` starts dense.
-        adapter: makes a pair (inputs, targets) of a batch that is something else, such as a dict.
-        folder: where the run keeps rows.csv, run.json and network.safetensors, so that it may be
-            killed. Called again with the same arguments it goes on after its last finished level
-            and ends with the same bits; what is finished comes back at once. Other weights, layers,
-            data, modes (``eval()`` of a part) or masks are another run; another code of a forward
-            pass or of your functions nobody can tell.
-        progress: draw a bar on stderr.
-        **config: fields of `Config`, which also take what is yours. ``stop``: a rule object.
-            ``loss``: (output, targets) -> a mean over samples. ``evaluate``: (model) -> name ->
-            number, for rules such as ``Patience(2, of="f1")`` and for the summary. ``optimizer``:
-            (model) -> Optimizer. ``scheduler``: (optimizer, num_steps) -> LRScheduler. ``dense``:
-            names of layers that are not pruned. ``rewind="none"``: levels go on from the weights
-            they have, as one fine-tunes a pretrained network.
+        masks: what is kept at first. Unless given, pruning of an already sparse network, such as
+            the result of an earlier call, continues from its exact zeros.
+            ``masks.full_masks(model)`` starts dense.
+        adapter: called with a batch that is no pair, such as a dict; returns (inputs, targets).
+        folder: where the run keeps rows.csv, run.json and network.safetensors, so that it can
+            resume after it was killed. A second call with the same arguments resumes after the last
+            finished level, and ends with the same bits. A finished run is returned at once. A call
+            with other weights, layers, data, masks or modes (``eval()`` of a part) is another run,
+            and is refused. Changed code of a forward pass or of your functions is not noticed.
+        progress: whether to draw a progress bar on stderr.
+        **config: fields of `Config`, some of which take an object of your own.
+
+            - ``stop``: a rule object.
+            - ``loss``: (output, targets) -> mean over samples.
+            - ``evaluate``: (model) -> name -> number, for the summary and for rules such as
+              ``Patience(2, of="f1")``.
+            - ``optimizer``: (model) -> Optimizer.
+            - ``scheduler``: (optimizer, num_steps) -> LRScheduler.
+            - ``dense``: names of layers that are not pruned.
+            - ``rewind="none"``: each level starts from the weights that the level before ended
+              with, which fine-tunes a pretrained network.
 
     Returns:
-        The pruned model, its masks, and the rows, to be unpacked; and a ``summary()`` of them. A
-        plain optimiser brings removed weights back: to train on, call `prune` again, or use
-        `Pruner`, which holds them at zero.
+        A `Pruned`, which unpacks as the pruned model, its masks and the rows, and which has a
+        ``summary()``. To train further, call `prune` again or use `Pruner`, which keep removed
+        weights at zero. A plain optimiser would change them.
 
     Raises:
         ValueError: data that do not fit, no prunable weights, a bad field, several processes, or a
             folder that holds a run with another config, other data or other initial weights.
-        TypeError: a keyword that is no field; the nearest is named.
+        TypeError: a keyword that is no field; the message names the nearest one.
         OSError: a folder that cannot be written to.
         FloatingPointError: training diverged.
-        KeyboardInterrupt: Ctrl-C; without a folder, its ``pruned`` is what was finished, a `Pruned`
-            with the levels so far, or None.
+        KeyboardInterrupt: Ctrl-C was pressed. Without a folder, its ``pruned`` is a `Pruned` with
+            the levels that were finished, or None.
 
     Note:
-        nn.MultiheadAttention keeps the weights of queries, keys and values in one bare parameter,
-        which no mask is for: it stays dense. Its output projection is pruned, but never called, so
-        that the information flow passes it over.
+        nn.MultiheadAttention keeps the weights of queries, keys and values in one bare parameter.
+        There is no mask for it, so that it stays dense. The output projection is pruned but never
+        called as a layer, so that the information flow leaves it out.
 
     >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     >>> y = (x[:, 0] > 0).long()
@@ -176,7 +183,7 @@ def prune(
     >>> rows[-1].density
     0.25
 
-    Training that goes on brings removed weights back, unless each step is followed by `hold`:
+    Further training with a plain optimiser needs a call of `hold` after each step:
 
     >>> from infcop_lite.masks import Masked
     >>> hold, adam = Masked(net, masks), torch.optim.Adam(net.parameters())
@@ -186,7 +193,7 @@ def prune(
     >>> int((net.weight != 0).sum()), net.weight.numel()
     (2, 8)
 
-    The same for a regression, in your own training:
+    A regression, with a loss and an optimiser of your own:
 
     >>> z = x[:, :1].sin()
     >>> own = {"loss": nn.functional.mse_loss, "fraction": 0.25}
@@ -292,5 +299,5 @@ def _refuse_processes() -> None:
     if number > 1:
         raise ValueError(
             f"prune would do the whole work in each of {number} processes: use Pruner in the"
-            " training loop that they share, or call prune where torch.distributed is not running"
+            " training loop that they share, or call prune without torch.distributed"
         )

@@ -1,4 +1,4 @@
-"""Processes side by side: what rank 0 measures and decides holds on every rank."""
+"""Processes side by side, where what rank 0 measures and decides holds on every rank."""
 
 from collections.abc import Callable
 from typing import Any

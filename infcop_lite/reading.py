@@ -1,4 +1,4 @@
-"""How a loader is read once: which samples, in which order, and what of the loader that loses."""
+"""How a loader is read once, and what is lost of its order and its random draws."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a rule's rows hold: each as it would be alone, whatever others asked for beside it."""
+"""The rows of a rule, equal to those it would have alone, whatever others asked for."""
 
 import time
 from collections.abc import Callable, Mapping

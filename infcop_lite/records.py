@@ -174,12 +174,22 @@ def read_tensors(
     """Return the arrays and the numbers that `save_tensors` wrote.
 
     Args:
-        folder, name: where.
-        config: the run they must belong to.
+        folder: the folder of the run.
+        name: of the file, without its ending.
+        config: the config of the run, which must be the one that the file names.
+
+    Returns:
+        Array name -> array, and name -> number.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is cut off or damaged, or another run's.
+        ValueError: a file that is cut off or damaged, or of another run.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save_tensors(folder, "state", {"a": np.ones(1)}, {"seed": 0}, level=3)
+    >>> read_tensors(folder, "state", {"seed": 1})
+    Traceback (most recent call last):
+    ValueError: ...state.safetensors belongs to another run
     """
     tensors, numbers, _ = read_with_rows(folder, name, config)
     return tensors, numbers
@@ -195,6 +205,11 @@ def read_with_rows(
 
     Raises:
         FileNotFoundError, ValueError: as for `read_tensors`.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save_tensors(folder, "state", {}, {"seed": 0}, [{"level": 0, "epoch": 1.5}])
+    >>> read_with_rows(folder, "state", {"seed": 0})[2]
+    [{'level': '0', 'epoch': '1.5'}]
     """
     path = Path(folder) / f"{name}.safetensors"
     try:
@@ -222,7 +237,14 @@ def rows_before(folder: Path | str, level: int) -> list[dict[str, str]]:
         level: the first level that is left out.
 
     Raises:
-        ValueError: rows that are damaged, or not all there: each earlier level must have ended.
+        FileNotFoundError: no such run.
+        ValueError: damaged rows, or an earlier level that has not ended.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> rows = [{"level": level, "stopped": True} for level in range(2)]
+    >>> save(folder, {"seed": 0}, rows)
+    >>> rows_before(folder, 1)
+    [{'level': '0', 'stopped': 'True'}]
     """
     if level == 0:
         return []
@@ -249,6 +271,12 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises:
         FileNotFoundError: no such run.
         ValueError: a file that is damaged or not a run's.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save(folder, {"seed": 0}, [{"level": 0, "epoch": 1.0}])
+    >>> rows, about = read(folder)
+    >>> rows["epoch"].tolist(), about["config"], about["finished"]
+    ([1.0], {'seed': 0}, False)
     """
     folder = Path(folder)
     about = record(folder)
@@ -258,9 +286,17 @@ def read(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
 def record(folder: Path | str) -> dict[str, Any]:
     """Return what run.json says of a run.
 
+    Args:
+        folder: a run's folder.
+
     Raises:
         FileNotFoundError: no such run.
         ValueError: a file that is damaged or not the record of a run.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> save(folder, {"seed": 0}, [], command="python my_run.py")
+    >>> record(folder)["command"]
+    'python my_run.py'
     """
     path = Path(folder) / RUN
     try:
@@ -328,7 +364,14 @@ def read_all(folders: Iterable[Path | str]) -> pd.DataFrame:
         folders: the runs' folders.
 
     Raises:
+        FileNotFoundError: as for `read`.
         ValueError: no folder given, or as for `read`.
+
+    >>> import tempfile; folders = [tempfile.mkdtemp() for _ in range(2)]
+    >>> for seed, folder in enumerate(folders):
+    ...     save(folder, {"seed": seed}, [{"level": 0, "epoch": 1.0}])
+    >>> len(read_all(folders))
+    2
     """
     tables = [read(folder)[0] for folder in folders]
     if not tables:

@@ -1,7 +1,7 @@
-"""Rows of anybody's runs -> what a referee would say of them, in ten lines of plain words.
+"""Report what anybody's runs are evidence for, as a referee would, in ten plain paragraphs.
 
-Each family of runs that holds more than one rule gets a report of its own. What the words mean,
-chapter 6 says; the statistics are those of `verdicts`, the faults those of `faults`.
+Each family of runs that holds more than one rule gets a report of its own. Chapter 6 explains the
+words. The statistics come from `verdicts`, the faults from `faults`.
 """
 
 import pandas as pd
@@ -14,14 +14,14 @@ DATA = {"mnist": (0.003, 10_000), "fashion-mnist": (0.003, 10_000), "cifar10": (
 
 
 def margin_of(rows: pd.DataFrame, points: float | None = None) -> float:
-    """Return the margin of the data that rows are about, as a fraction.
+    """Return the margin of the data set that the rows come from, as a fraction.
 
     Args:
         rows: with the column data.
-        points: said instead, in points of accuracy.
+        points: the margin to take instead, in points of accuracy, between 0 and 100.
 
     Raises:
-        ValueError: data of which no margin is known, or several; or a margin that is none.
+        ValueError: data sets without one known margin, or points out of range.
 
     >>> margin_of(pd.DataFrame({"data": ["mnist"]})), margin_of(pd.DataFrame(), points=2.0)
     (0.003, 0.02)
@@ -45,20 +45,20 @@ def _test_images(rows: pd.DataFrame) -> int | None:
 
 
 def report(rows: pd.DataFrame, margin: float, family: str | None = None) -> list[str]:
-    """Return what a referee says of some rows, a paragraph each.
+    """Return what a referee says of some rows, as paragraphs.
 
     Args:
         rows: as `evidence.read`, `evidence.collect` or `results.rows_at` give them.
         margin: a drop or a gain that matters, as a fraction.
-        family: the only one to be reported.
+        family: the only family to report; all unless given.
 
     Returns:
-        For each family that compares rules its name and the answer in short, then ten paragraphs;
-        at the end one on the families that hold a single rule.
+        For each family that compares rules, its name and a short answer, then ten paragraphs. A
+        last paragraph is about families that hold a single rule.
 
     Raises:
-        ValueError: rows that are no evidence at all, see `faults.check`; of several networks; no
-            such family.
+        ValueError: rows that are no evidence at all (see `faults.check`), rows of several networks,
+            or an unknown family.
     """
     faults.check(rows)
     if "model" in rows and len(models := sorted(set(rows["model"].dropna()))) > 1:

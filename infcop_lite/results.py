@@ -1,4 +1,4 @@
-"""The tables of the experiments: where they lie, their rows, what each run was made with.
+"""The tables of the experiments, where they are, their rows and what made each run.
 
 A table is a folder. ``runs.csv`` has a line for each run, with what holds for all its rows; the
 other CSV files have the rows. ``provenance.jsonl``, beside the tables, says how they were made.
@@ -23,10 +23,13 @@ KEYS = ("family", "seed", "rule")
 
 
 def results_folder(root: Path | str | None = None) -> Path:
-    """Return where the tables are: ``root``, ``INFCOP_RESULTS_DIR``, or the clone's own.
+    """Return the folder of the tables, ``root``, ``INFCOP_RESULTS_DIR`` or the clone's own.
 
     Args:
-        root: wins over both if given.
+        root: takes precedence over both if given.
+
+    >>> results_folder("tables").name
+    'tables'
     """
     cloned = Path(__file__).parent.parent / "experiments" / "results"
     return Path(root or os.environ.get("INFCOP_RESULTS_DIR") or cloned)
@@ -37,6 +40,10 @@ def tables(root: Path | str | None = None) -> list[str]:
 
     Args:
         root: as for `results_folder`.
+
+    >>> import tempfile
+    >>> tables(tempfile.mkdtemp())
+    []
     """
     home = results_folder(root)
     tidy = {path.parent.name for path in home.glob(f"*/{RUNS}")}
@@ -125,7 +132,7 @@ def split_name(name: str) -> tuple[str, int]:
 
 
 def provenance(table: str, root: Path | str | None = None) -> dict[str, dict[str, Any]]:
-    """Return how each folder of a table was made: its command, config, versions and seconds.
+    """Return the command, config, versions and seconds behind each folder of a table.
 
     Args:
         table, root: as for `read`.
@@ -163,7 +170,7 @@ def read_provenance(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def download_link(table: pd.DataFrame, name: str) -> str:
-    """Return HTML: a link that saves a table as CSV, out of the page itself.
+    """Return an HTML link that saves a table as CSV out of the page itself.
 
     Source: data URLs, RFC 2397.
 

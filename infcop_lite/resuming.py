@@ -1,4 +1,4 @@
-"""One run in a folder: killed at any moment and started again, it resumes after its last level."""
+"""One run in a folder, which resumes after its last finished level if it was killed."""
 
 import math
 import sys
@@ -129,8 +129,9 @@ def about_start(device: str, threads: int | None) -> dict[str, Any]:
         threads: CPU threads; torch's choice if None.
 
     Returns:
-        When, versions, the device (a GPU by its name), the vector instructions of the CPU, which
-        decide the last bits as much as the versions do, threads, and the commit of this library.
+        The date and time, versions, the device (a GPU by its name), the threads, and the commit of
+        this library. Also the vector instructions of the CPU, which decide the last bits as much as
+        the versions do.
 
     >>> list(about_start("cpu", 1))
     ['started', 'versions', 'device', 'threads', 'instructions', 'commit']

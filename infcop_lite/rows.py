@@ -1,4 +1,4 @@
-"""One check of one rule as a line of a table: the same columns everywhere; as text and back."""
+"""One check of one rule as a line of a table with the same columns everywhere."""
 
 import csv
 import io

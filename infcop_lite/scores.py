@@ -1,8 +1,8 @@
 """What weights are ranked by; a score of your own is a function.
 
-A score is called with the network, its masks, a batch (inputs, targets) and a loss, and returns a
-tensor like the weight for each prunable weight: the larger, the more worth keeping. Only the order
-counts, within a layer or, in global scope, over all of them.
+A score is called with the network, its masks, a batch (inputs, targets) and a loss. For each
+prunable weight it returns a tensor of the same shape, and a larger entry is more worth keeping.
+Only the order of the entries counts, within each layer or, in global scope, over all layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -77,7 +77,7 @@ def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss
 
 
 def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return how far removing a weight moves the loss, to first order: weight times gradient.
+    """Return, to first order, how far removing a weight moves the loss, |weight x gradient|.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, whose score is its square, which ranks alike.
 
@@ -104,7 +104,7 @@ def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> S
 
 
 def at_random(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return numbers drawn from torch's global generator: the control of every score.
+    """Return random scores from torch's global generator, as a control for other scores.
 
     >>> at_random(nn.Linear(2, 1), {}, None, nn.functional.cross_entropy)["weight"].shape
     torch.Size([1, 2])

@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Raw(NamedTuple):
-    """What files hold: images (sample, channel, row, column) and labels (sample,)."""
+    """The images (sample, channel, row, column) and labels (sample,) that files hold."""
 
     images: Any
     labels: Any
@@ -67,7 +67,7 @@ class Source:
 
 
 def where(root: str | Path | None = None) -> Path:
-    """Return the folder of the files: the one place that reads ``INFCOP_DATA_DIR``.
+    """Return the folder of the files, which ``INFCOP_DATA_DIR`` names if it is set.
 
     Args:
         root: that folder; ``INFCOP_DATA_DIR`` unless given, ``~/.cache/infcop_lite`` if that is

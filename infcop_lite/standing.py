@@ -1,4 +1,4 @@
-"""Where a pruner stands, as plain numbers and tensors: written to a checkpoint and read again."""
+"""Where a pruner stands, as plain numbers and tensors for a checkpoint."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,8 +1,8 @@
-"""When a level may stop training: small frozen rules with one method.
+"""Small frozen rules that say when a level may stop training.
 
-A rule reads the checks of the current level and answers yes or no. It never trains or measures;
-the loop measures what a rule says it reads (`reads`), and ends every level at its budget anyway.
-All numbers come from training and validation data, never from the test set.
+A rule reads the checks of the current level and answers yes or no. It never trains or measures.
+The loop measures what the rule names in ``reads``, and ends every level at its budget anyway. All
+numbers come from training and validation data, never from the test set.
 """
 
 import math
@@ -37,6 +37,9 @@ class ReachAccuracy:
     Args:
         target: accuracy in [0, 1].
 
+    Raises:
+        ValueError: a target outside [0, 1].
+
     >>> ReachAccuracy(0.9).stop([Check(0.0, 0.1), Check(1.0, 0.92)])
     True
     """
@@ -57,14 +60,18 @@ class ReachAccuracy:
 
 @dataclass(frozen=True)
 class ReachLoss:
-    """Stop when the training loss is back at a target: it is known anyway, and costs nothing.
+    """Stop when the training loss is back at a target.
 
-    With the loss at the end of the warm-up as the target, a level trains until the
-    pruned network is as good as the one it was rewound to; there is no tolerance to choose.
+    The training loss is known anyway, so that this rule costs nothing. The usual target is the loss
+    at the end of the warm-up. A level then trains until the pruned network is as good as the
+    snapshot it was rewound to, and there is no tolerance to choose.
 
     Args:
-        target: loss in nats, >= 0; infinite if the network it is taken from was never trained.
-        times: train so many times as long as it took to get there, >= 1.
+        target: loss in nats, >= 0. It is infinite for a reference network that was never trained.
+        times: how many times as long to train as it took to reach the target, >= 1.
+
+    Raises:
+        ValueError: a negative target, or ``times`` below 1.
 
     >>> rule = ReachLoss(0.5, times=2)
     >>> first, second = Check(1.0, train_loss=0.4), Check(2.0, train_loss=0.6)
@@ -96,7 +103,7 @@ PUBLISHED = {"information": 0.11, "gradient": 0.5}
 
 @dataclass(frozen=True)
 class FlowConsistency:
-    """Stop when the flow is within epsilon of the reference flow: the paper's criterion.
+    """Stop when the flow is within epsilon of the reference flow, the paper's criterion.
 
     Source: Gharatappeh & Yasaei Sekeh 2025, arXiv:2501.15592.
 
@@ -104,21 +111,24 @@ class FlowConsistency:
         flow: "information" or "gradient".
         epsilon: tolerance, > 0.
         relative: measure epsilon in units of the reference flow's norm. False is as published.
-        confidence: in (0.5, 1), for the information flow: the distance must be below the tolerance
-            by so many standard errors of its logarithm as `confidence.quantile` says (T7.15,
-            T7.16). As published, by none, unless given.
-        looks: at so many looks at one network's training the rule may err, >= 1; each gets its
-            share of ``1 - confidence`` (Bonferroni).
+        confidence: in (0.5, 1), for the information flow only. The distance must then lie below
+            the tolerance by several standard errors of its logarithm, as `confidence.quantile`
+            says (T7.15, T7.16). Unless given, the distance itself is compared, as published.
+        looks: the number of checks of one network's training that share ``1 - confidence``
+            (Bonferroni), >= 1.
+
+    Raises:
+        ValueError: an unknown flow, a tolerance that is not positive, or a confidence out of range.
 
     Note:
-        Without a confidence the rule is a coin toss at its own tolerance, however large the probe.
-        With it, a network at the tolerance or beyond it passes a look with probability
-        ``1 - confidence`` at most: of networks that do not depend on the probe, which should be
-        held out and of 200 samples or more. What training images do to that, and several levels,
-        ``experiments/error_rate.py`` counts. The gradient flow has no confidence: the error of its
-        distance needs the gradient of every image in both networks, and a check has their mean.
-        An absolute epsilon above the flow's ceiling is vacuous: it stops every level at its first
-        check, whatever the network does (T2.3).
+        Without a confidence, a network whose true distance equals the tolerance passes a check
+        about every second time, however large the probe. With it, such a network passes a check
+        with probability ``1 - confidence`` at most. This holds if the network does not depend on
+        the probe, which should thus be held out, and have 200 samples or more.
+        ``experiments/error_rate.py`` counts what changes on training images and over several
+        levels. The gradient flow has no confidence, since a check keeps only the mean gradient and
+        not that of each image. An absolute epsilon above the flow's ceiling means nothing: it stops
+        every level at its first check, whatever the network does (T2.3).
 
     >>> FlowConsistency("information", 0.5).stop(
     ...     [Check(1.0, distances={"information": 0.3}, reference_norms={"information": 1.0})])
@@ -147,11 +157,11 @@ class FlowConsistency:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The one flow that is compared, and with a confidence how exactly it is known."""
+        """The flow that is compared and, with a confidence, its standard error."""
         return frozenset({self.flow} | ({f"{self.flow}-error"} if self.confidence else set()))
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether the last distance is below the tolerance, surely so if that is asked for."""
+        """Say whether the last distance is below the tolerance, with the confidence if given."""
         last, never = checks[-1], Never(f"the distance of the {self.flow} flow")
         unit = last.reference_norms.get(self.flow, never) if self.relative else 1.0
         tolerance, distance = self.epsilon * unit, last.distances.get(self.flow, never)
@@ -165,12 +175,15 @@ class FlowConsistency:
 
 @dataclass(frozen=True)
 class SmallGradient:
-    """Stop when the norm of the masked gradient is small: what the reference's gradient rule is.
+    """Stop when the norm of the masked gradient is small, as the reference code in effect does.
 
-    Source: T4.5; the reference compares a norm with a mean that is almost zero.
+    Source: T4.5. The reference code compares the norm with a mean that is almost zero.
 
     Args:
         epsilon: absolute tolerance on the norm over all prunable weights, > 0.
+
+    Raises:
+        ValueError: a tolerance that is not a positive number.
 
     >>> SmallGradient(0.5).stop([Check(0.0), Check(1.0, gradient_norm=0.4)])
     True
@@ -193,12 +206,16 @@ class SmallGradient:
 class MaskStability:
     """Stop when the mask that would be drawn now has stopped changing.
 
-    Source: early-bird tickets, You et al. 2020, arXiv:1909.11957; why the mask is the natural
-    yardstick under rewinding: T5.5.
+    Source: early-bird tickets, You et al. 2020, arXiv:1909.11957. T5.5 says why the mask is what
+    counts under rewinding.
 
     Args:
-        epsilon: tolerated fraction of surviving weights that change their fate between checks, > 0.
+        epsilon: tolerated fraction of the surviving weights that the next pruning would treat
+            differently than it would have at the check before, > 0.
         patience: how many checks in a row must be within it, >= 1.
+
+    Raises:
+        ValueError: a tolerance that is not positive, or a patience that is no whole number above 0.
 
     >>> MaskStability(0.05).stop([Check(0.0), Check(1.0, mask_distance=0.01)])
     True
@@ -229,7 +246,10 @@ class Patience:
     Args:
         patience: checks without a new best, >= 1.
         of: "accuracy", "train_loss", or a name of `Check.metrics`.
-        mode: whether "max" or "min" is best.
+        mode: "max" or "min", whichever is best.
+
+    Raises:
+        ValueError: a patience that is no whole number above 0, or another name or mode.
 
     >>> Patience(2).stop([Check(0.0, 0.5), Check(1.0, 0.9), Check(2.0, 0.8), Check(3.0, 0.9)])
     True
@@ -252,7 +272,7 @@ class Patience:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The one number that is followed."""
+        """The one number that the rule follows."""
         return frozenset({self.of} - {"train_loss"})
 
     def stop(self, checks: Sequence[Check]) -> bool:
@@ -276,6 +296,9 @@ class AnyOf:
     Args:
         rules: at least one rule.
 
+    Raises:
+        ValueError: no rules, or something that is not a rule.
+
     >>> AnyOf(FixedEpochs(3), ReachAccuracy(0.9)).stop([Check(0.0), Check(1.0, 0.95)])
     True
     """
@@ -297,13 +320,13 @@ class AnyOf:
         return frozenset().union(*(rule.reads for rule in self.rules))
 
     def stop(self, checks: Sequence[Check]) -> bool:
-        """Say whether any rule stops; all are asked, so that each says what it was not given."""
+        """Say whether any rule stops; all are asked, so that each reports missing numbers."""
         answers = [rule.stop(checks) for rule in self.rules]
         return any(answers)
 
 
-#: Name -> rule, made of the settings of a `config.Config` and of the reference network's validation
-#: accuracy and training loss.
+#: Name -> function that makes the rule, from a `config.Config` and the reference network's
+#: validation accuracy and training loss.
 RULES: dict[str, Callable[[Any, float, float], Rule]] = {
     "budget": lambda c, accuracy, loss: FixedEpochs(c.epochs),
     "accuracy": lambda c, accuracy, loss: ReachAccuracy(accuracy),
@@ -319,7 +342,7 @@ RULES: dict[str, Callable[[Any, float, float], Rule]] = {
 }
 
 
-#: Those that compare something with the reference network.
+#: Names of rules that compare something with the reference network.
 HELD_AGAINST = frozenset({"accuracy", "loss", "twice-loss", "information", "gradient"})
 
 
@@ -339,7 +362,7 @@ def consistencies(rule: Rule) -> list[FlowConsistency]:
 
 
 def warn_of_dead(rule: Rule, stacklevel: int = 2) -> None:
-    """Warn of a tolerance that a dead network meets: its flow is 0, so its distance is 1 (T7.12).
+    """Warn of a tolerance that a dead network would meet, whose flow is 0 (T7.12).
 
     Args:
         rule: of any kind.

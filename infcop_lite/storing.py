@@ -1,4 +1,4 @@
-"""A network with fewer units than its class makes: on disk, and back in its class."""
+"""A network with fewer units than its class makes, on disk and back in its class."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ CODE, KIND = "network/code", "network/class"
 
 
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a smaller network to one safetensors file, in one step: weights, no code to execute.
+    """Write a smaller network to one safetensors file, which holds no code to execute.
 
     Source: `records.save_tensors`. Laid out as by `handover.save`, so that `handover.load` reads
     its weights, too, and masks of what is not zero.

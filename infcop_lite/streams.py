@@ -1,4 +1,4 @@
-"""A loader that is iterated anew each epoch: augmentation, samplers, more data than memory holds.
+"""A loader read anew each epoch, for augmentation, samplers and data beyond memory.
 
 Two iterations with one seed give the same batches, bit by bit, and leave everybody else's random
 numbers alone.
@@ -141,7 +141,7 @@ class Stream:
                 raise ValueError(f"iteration {epoch + 1} of the stream gives no batches{again}")
 
     def head(self, num: int) -> tuple[Any, Any]:
-        """Return the first samples of a reading, as one batch: what measurements are made on.
+        """Return the first samples of a reading as one batch, on which measurements are made.
 
         Args:
             num: of samples, 1 or more; fewer if an epoch has no more. Batches of another shape
@@ -164,8 +164,8 @@ class Stream:
     def repeats(self) -> bool:
         """Return whether a second reading with the same seed begins with the same batch.
 
-        One that draws from random numbers of its own, or whose workers live on from epoch to
-        epoch, does not: a run with it cannot be resumed with the same bits.
+        A loader that draws from random numbers of its own does not, nor does one whose workers live
+        on from epoch to epoch. A run with such a loader cannot be resumed with the same bits.
 
         >>> Stream([(torch.ones(2, 3), torch.tensor([0, 1]))]).repeats()
         True

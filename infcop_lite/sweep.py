@@ -1,4 +1,4 @@
-"""Runs into folders: one run that resumes where it was killed, or many side by side."""
+"""Runs into folders, one that resumes after an interruption, or many side by side."""
 
 import itertools
 import re

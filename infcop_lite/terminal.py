@@ -1,4 +1,4 @@
-"""What a program says, whoever listens: a terminal, a pipe that ends, ASCII only, or nobody."""
+"""What a program prints to a terminal, a closed pipe, an ASCII-only stream or nobody."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ def listeners() -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Return text fit for a terminal: one line, and control characters spelt out.
+    """Return text as one line, with control characters spelt out.
 
     >>> print(one_line("a\\nb\\x1b"))
     a b\\x1b

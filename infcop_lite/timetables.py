@@ -1,4 +1,4 @@
-"""Rules that know beforehand after how many epochs a level ends: the controls of all others."""
+"""Rules that know beforehand after how many epochs a level ends, the controls of the others."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,13 @@ from .limits import is_number, shown
 class FixedEpochs:
     """Stop after a fixed number of epochs; 0 makes the whole run one-shot pruning (T5.4).
 
-    Source: the control that the published comparison lacks.
+    Source: this is the control that the published comparison lacks.
 
     Args:
         n: epochs per level, >= 0; may be a fraction when checks come several times an epoch.
+
+    Raises:
+        ValueError: a number that is negative or infinite, or no number.
 
     >>> FixedEpochs(1).stop([Check(0.0), Check(1.0)])
     True
@@ -46,11 +49,14 @@ class FixedEpochs:
 class Schedule:
     """Stop after a number of epochs that was set for each level beforehand.
 
-    A control: all that a rule can do better than `FixedEpochs` is to spread the same
-    epochs otherwise over the levels.
+    This is a control. All that a rule can do better than `FixedEpochs` is to spread the same epochs
+    over the levels in another way.
 
     Args:
-        epochs: of level 0, 1, 2, ...; the last one serves all further levels.
+        epochs: epochs of level 0, 1, 2, ..., each >= 0; the last holds for all further levels.
+
+    Raises:
+        ValueError: no epochs, or some that are negative, infinite or no numbers.
 
     >>> late = Schedule((1, 2, 4))
     >>> [late.stop([Check(2.0, level=level)]) for level in range(3)]

@@ -1,4 +1,4 @@
-"""A network -> its graph: what runs in eval mode, with every option at its default."""
+"""The graph of a network in eval mode, with every option at its default."""
 
 import inspect
 
@@ -8,8 +8,8 @@ from torch import fx, nn
 def trace(model: nn.Module) -> fx.GraphModule:
     """Return the graph of a network, whose optional inputs are left out for good.
 
-    Source: torch.fx. A stand-in for an input is never None or False, so that a forward pass which
-    asks would take the other branch: a default that is plain is given and not stood for.
+    Source: torch.fx. Its stand-in for an input is never None or False, so that a forward pass that
+    asks would take the wrong branch. Plain default values are therefore passed as they are.
 
     Args:
         model: in eval mode; the graph shares its modules.

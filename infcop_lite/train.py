@@ -32,6 +32,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Args:
         model: any module; a frozen BatchNorm inside a training network stays frozen.
 
+    Raises:
+        ValueError: something that is not a torch module.
+
     >>> model = nn.Dropout().train()
     >>> with evaluating(model):
     ...     model.training
@@ -154,7 +157,7 @@ def shuffled_batches(
 
 
 def check_times(first: int, budget: int, spacing: str = "even") -> Iterator[int]:
-    """Yield the steps after which a level is looked at: 0, the budget, and some between.
+    """Yield the steps at which a level is checked, with 0 and the budget always among them.
 
     Source: ours; times that grow with the training cost a level of n steps log n looks, not n.
 
@@ -361,7 +364,7 @@ def _described(value: Any) -> str:
 
 @torch.no_grad()
 def has_classes(model: nn.Module, inputs: Any, targets: Any) -> bool:
-    """Say whether there is an accuracy: outputs (sample, class), and targets that are such classes.
+    """Say whether accuracy makes sense, with outputs (sample, class) and targets that are classes.
 
     Args:
         model: the network; it is tried on one sample.
@@ -395,8 +398,8 @@ def evaluate(
         batch_size: samples per forward pass.
 
     Raises:
-        ValueError: no samples, inputs and targets that do not pair up, logits that are not
-            (sample, class), a target that is no class of the network, or a batch size below 1.
+        ValueError: no samples, a batch size below 1, inputs and targets of different lengths,
+            logits that are not (sample, class), or a target that is no class of the network.
 
     >>> model = nn.Linear(1, 2, bias=False); _ = model.weight.data.copy_(torch.tensor([[1.], [0.]]))
     >>> evaluate(model, torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))[1]

@@ -1,4 +1,4 @@
-"""One training: its optimiser, schedule, loss and batches, all fresh and drawn from one seed."""
+"""One training with a fresh optimiser, schedule, loss and batches, drawn from one seed."""
 
 import inspect
 import warnings

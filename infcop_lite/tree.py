@@ -1,4 +1,4 @@
-"""The levels of a run as a tree, for one rule or for many: where they part, and what each sees.
+"""The levels of a run as a tree, which rules share until their masks differ.
 
 Rules that are compared share their warm-up, their dense training, and every level that they begin
 alike. They branch only where they disagree, and each still sees, and records, what it would alone.
@@ -25,7 +25,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands between two levels: all that the rest of it depends on.
+    """Where a run stands between two levels, with all that the rest depends on.
 
     With it a killed run goes on as if nothing had happened.
 
@@ -61,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Event:
-    """One check of one rule: its row, and what was measured, the flows themselves."""
+    """One check of one rule, with its row and what was measured, flows included."""
 
     rule: str
     row: Row

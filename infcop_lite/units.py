@@ -1,8 +1,8 @@
-"""Whole units, through skip connections: masks of channels and neurons, then a smaller network.
+"""Masks of whole input or output channels and neurons, through skip connections.
 
-A unit goes by masks: of the weights that make it, in every layer that shares it, and of those that
-read it. So levels, stop rules and rewinding are those of all masks, and nothing is lost when
-`shrink` cuts these zeros out. Which weights hang together, Torch-Pruning finds.
+Masks remove a unit together with the weights that make it, in every layer that shares it, and the
+weights that read it. Levels, stop rules and rewinding then work as for any masks, and outputs stay
+the same when `shrink` cuts these zeros out. Torch-Pruning finds the weights that belong together.
 """
 
 import copy
@@ -67,7 +67,7 @@ def unit_masks(
 
 @dataclass(frozen=True)
 class WholeUnits:
-    """What a level begins with if whole units go: a ``rewind`` for `Config`, `prune`, `Pruner`."""
+    """A ``rewind`` for `Config`, `prune` and `Pruner` that removes whole units at each level."""
 
     fraction: float
     dense: tuple[str, ...]
@@ -93,14 +93,14 @@ def whole_units(
 
     Args:
         model, example, dense: as for `find_groups`.
-        fraction: of the units that each group has left, a level; in (0, 1).
-        rewind: "weights" of the snapshot, or "none": go on.
+        fraction: the fraction of each group's remaining units that a level removes, in (0, 1).
+        rewind: "weights" for those of the snapshot, or "none" for the present ones.
 
     Raises:
         ValueError: as for `find_groups`, or no units that can go.
 
     Note:
-        Rules that read the next mask read that of single weights, which says nothing here.
+        Rules that read the next mask read the mask of single weights, which means nothing here.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
     >>> from infcop_lite import Pruner

@@ -1,4 +1,4 @@
-"""What paired differences show, and what they could have shown: bounds, tests and power.
+"""What paired differences show and could have shown, by bounds, tests and power.
 
 A verdict that nothing was found is worth what the search was worth. So each comes with the smallest
 gain that it would have found, and with a bound on what may be there.
@@ -188,11 +188,16 @@ def judge(pairs: pd.DataFrame, margin: float, noise: Noise | None = None) -> pd.
         noise: that all rules share; each has its own unless given.
 
     Returns:
-        A table with a line for each rule. Its columns are ``seeds``; the mean ``gain``; ``low`` and
-        ``high``, its two-sided 95 % interval; ``upper``, its one-sided 95 % bound; ``detectable``,
-        the smallest gain found four times in five; ``p``, and ``holm``, the same corrected for the
-        number of rules;
-        ``beats``: the interval lies above 0; ``shown_useless``: the bound lies below the margin.
+        A table with one line per rule, and these columns.
+
+        - ``seeds``: the number of pairs.
+        - ``gain``: their mean gain.
+        - ``low``, ``high``: two-sided 95 % interval of the gain.
+        - ``upper``: one-sided 95 % bound of the gain.
+        - ``detectable``: the smallest gain that would be found four times in five.
+        - ``p``, ``holm``: the p value, plain and corrected for the number of rules.
+        - ``beats``: whether the interval lies above 0.
+        - ``shown_useless``: whether the bound lies below the margin.
 
     >>> pairs = pd.DataFrame({"rule": ["a", "a"], "gain": [0.1, 0.3], "runs": 2.0})
     >>> judge(pairs, margin=3.0)[["rule", "seeds", "beats", "shown_useless"]]
@@ -244,7 +249,7 @@ def endpoint(gains: Mapping[str, Sequence[float]]) -> Estimate:
 
 
 def outcome(found: Estimate, half: float = 0.5) -> str:
-    """Return what an endpoint shows: success, equivalence, both or neither.
+    """Return what an endpoint shows, which is success, equivalence, both or neither.
 
     Source: ``experiments/protocol.md``: the two-sided 95 % interval lies above 0; the two-sided
     90 % interval lies within half a margin on both sides.

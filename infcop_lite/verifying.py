@@ -1,4 +1,4 @@
-"""Whether a folder still holds what its run came to: by its sums, and by training it again."""
+"""Whether a folder still holds its run, by checksums and by training it again."""
 
 import random
 from dataclasses import asdict, replace
@@ -122,8 +122,8 @@ def _config(folder: Path | str) -> Config:
     if whole:
         return config
     raise ValueError(
-        f"{folder} was made of a network, data or functions of your own, which are not in it: call"
-        " prune again with the same arguments and another folder, and compare the two"
+        f"{folder} was made of a network, data or functions of your own, which are not in it."
+        " Call prune again with the same arguments and another folder, and compare the two"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a referee says, in plain words: a paragraph for each question, none with names of columns.
+"""What a referee says, one paragraph for each question, without names of columns.
 
 Gains and losses are in points of test accuracy. `referee` decides what is asked of which runs.
 """
@@ -151,7 +151,7 @@ def dense(it: Family, all_runs: pd.DataFrame, name: str, margin: float) -> str:
 
 
 def single(rest: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Say what is known of families of one rule: curves over epochs, other budgets."""
+    """Return what is known of a family of one rule, from curves over epochs and other budgets."""
     dense = pairing.against_dense(runs).groupby("family")["gain"].agg(list)
     of = []
     for name, group in rest.groupby("family", sort=False):

@@ -1,1 +1,1 @@
-"""Pictures with knobs: in a live notebook, in a static page with no kernel, or as plain figures."""
+"""Pictures with knobs, in a live notebook, a static page or as plain figures."""

@@ -1,4 +1,4 @@
-"""How much to prune: one vector of weights, the two orders p and q, and what SAP throws away."""
+"""How much SAP prunes of one vector of weights, for the two norm orders p and q."""
 
 import itertools
 from typing import Any

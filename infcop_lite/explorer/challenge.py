@@ -1,4 +1,4 @@
-"""Beat the constant: what the page of chapter 6 replays a reader's rule on, and holds it against.
+"""The page of chapter 6 where a reader's rule is replayed against constants.
 
 The page's own script parses the rule and replays it. It shows what the nearest recorded timetable
 was worth. `held_out` says how far that is off for a rule that was left out.
@@ -97,11 +97,13 @@ def timetables(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `evidence.read` gives them, of one family.
 
     Returns:
-        Columns ``rule``; ``kind``, as in the rows; ``expression``, as `expression` writes it;
-        ``timetable``: epochs of each level but the last, means over seeds; ``gain`` and
-        ``half_width`` over a constant of the same cost, as `evidence.against_control`, which are 0
-        for a constant and for full retraining; ``replay_gain`` and ``replay_half_width``: of the
-        rule over its replay, NaN without one.
+        One line per rule, with ``rule`` and ``kind`` as in the rows and these columns.
+
+        - ``expression``: the rule as `expression` writes it.
+        - ``timetable``: epochs of each level but the last, means over seeds.
+        - ``gain``, ``half_width``: over a constant of the same cost, as in
+          `evidence.against_control`. Both are 0 for a constant and for full retraining.
+        - ``replay_gain``, ``replay_half_width``: of the rule over its replay, NaN without one.
     """
     runs = evidence.final(rows)
     ends = rows[rows["stopped"].astype(bool) & (rows["level"] < rows["level"].max())]
@@ -171,7 +173,7 @@ def held_out(recorded: pd.DataFrame) -> tuple[float, float]:
 
 
 def script(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return HTML that hands the tables to the page: JSON in an element that is not shown.
+    """Return HTML that hands the tables to the page as JSON in an element that is not shown.
 
     Args:
         tables: name -> as `table` gives it.

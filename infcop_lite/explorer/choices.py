@@ -1,4 +1,4 @@
-"""What can be turned: a knob, and knobs that depend on those before them."""
+"""Knobs, and knobs whose values depend on the knobs before them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

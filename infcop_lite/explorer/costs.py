@@ -1,4 +1,4 @@
-"""What an early stop saves: the cost model of T5 as a calculator."""
+"""What an early stop saves, as a calculator for the cost model of T5."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""What one run left behind, level by level: its checks, masks and flows, and why a level ended."""
+"""The checks, masks and flows that one run recorded, level by level."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ..tree import State
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What to watch at the checks: the value that a rule compares with epsilon, or else a distance.
+    """The value at each check that a rule compares with epsilon, or else a flow distance.
 
     Args:
         column: of the rows.
@@ -111,7 +111,7 @@ def record(config: Config, trainer: Trainer, yardstick: Yardstick) -> list[Level
 
 
 def yardstick_of(config: Config) -> Yardstick:
-    """Return what to watch in a run: what its rule compares with epsilon, or the flow's distance.
+    """Return what a run's rule compares with epsilon, or else the flow distance.
 
     Source: the first rule of the config that has a tolerance.
 

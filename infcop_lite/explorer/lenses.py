@@ -1,4 +1,4 @@
-"""Correlation under a lens: two units and what their correlation says; a layer and its signs."""
+"""The correlation of two units, and of a layer with its signs, under a lens."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The level chart: the distance within each level of one run, a column for each level."""
+"""The level chart, which shows the distance within each level of one run in a column each."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""An explorer in a page without a kernel: all its pictures as data, for the page's own script."""
+"""Explorers in a page without a kernel, with all pictures as data for the page's script."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def first_picture(told: dict[str, Any]) -> str:
 
 
 def as_page(name: str, told: dict[str, Any]) -> str:
-    """Return an explorer as HTML: the first picture, and the others as data.
+    """Return an explorer as HTML that holds the first picture, and the others as data.
 
     Args:
         name: of the explorer, one word; unlike the others' on a page.

@@ -1,4 +1,4 @@
-"""The replay: one pruning run, level by level; its masks, its flows, and why each level ended."""
+"""One pruning run replayed level by level, with its masks, flows and stops."""
 
 import html
 import math
@@ -32,7 +32,7 @@ ABOUT_CHECKS = (
 
 
 def replay(config: Config) -> Explorer:
-    """Run a config and step through what happened: a slider for the level, buttons for the layer.
+    """Run a config and step through its levels with a slider, and its layers with buttons.
 
     Source: `loop.run`. There is a picture for each level and layer; keep both few.
 
@@ -87,12 +87,12 @@ def replay(config: Config) -> Explorer:
 
 
 def mask_image(mask: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
-    """Return a mask as a picture of at most 64 × 64 cells: the fraction of weights kept in each.
+    """Return a mask as a picture of at most 64 × 64 cells, each the fraction of weights kept.
 
     Args:
         mask: boolean, (unit, input, ...).
-        shape: (channel, height, width) of the images that come in, for a first layer: a linear one
-            is drawn as such an image, each pixel with what is kept of its weights.
+        shape: (channel, height, width) of the input images, which the picture of a first linear
+            layer takes. Each pixel then shows the fraction kept of its weights.
 
     Returns:
         The fractions, (row, column), and what a cell is.

@@ -1,4 +1,4 @@
-"""The threshold explorer: recorded runs on a grid of tolerances, one to be chosen."""
+"""The threshold explorer, which shows recorded runs on a grid of tolerances."""
 
 import html
 import itertools
@@ -26,7 +26,7 @@ CRITERIA = {
 
 
 def threshold_explorer(rows: pd.DataFrame) -> Explorer:
-    """Show what each tolerance does to recorded runs: where levels stop, epochs, final accuracy.
+    """Show where each tolerance stops levels of recorded runs, with epochs and accuracy.
 
     Source: the criterion of arXiv:2501.15592, on the tables that end in "-grid".
 

@@ -1,4 +1,4 @@
-"""The method inside other people's trainers: callbacks over `infcop_lite.Pruner`.
+"""Callbacks for other people's trainers, over `infcop_lite.Pruner`.
 
 Each is imported only when it is asked for, as is the library that it belongs to.
 """

@@ -21,8 +21,8 @@ class LightningPruner(Callback):
     """Prunes level by level while `lightning.Trainer` trains, and ends training when it is done.
 
     Zeros are held after every step of every optimiser, under accumulation, clipping and mixed
-    precision alike. A level ends with a check; the next begins with the first batch after it, so
-    that a checkpoint of that epoch, best or last, holds the trained network with exact zeros.
+    precision alike. A level ends with a check, and the next begins with the first batch after it.
+    A checkpoint of that epoch, best or last, thus holds the trained network with exact zeros.
 
     Args:
         pruner: of the LightningModule that is trained, or of the network within it. Give it

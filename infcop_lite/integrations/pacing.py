@@ -1,4 +1,4 @@
-"""When to snapshot, check and prune inside somebody else's trainer: what every callback does."""
+"""When a callback takes the snapshot, checks and prunes inside somebody else's trainer."""
 
 import copy
 import warnings
@@ -55,7 +55,7 @@ class Pace:
         self.held: Mapping[str, Any] | None = None
 
     def begin(self, model: nn.Module, optimizers: Sequence[Optimizer], schedulers: Any) -> bool:
-        """Take up training: for the first time, again, or where a checkpoint was written.
+        """Begin or resume training, from the start or from where a checkpoint was written.
 
         It says whether that checkpoint was of a run that has ended: nothing is left to train.
 
@@ -148,7 +148,11 @@ class Pace:
         return {"pruner": self.pruner.state_dict(), **{name: getattr(self, name) for name in STATE}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Keep a state until training begins, when the network has its weights and its place."""
+        """Keep a state until training begins, when the network has its weights and its device.
+
+        Raises:
+            ValueError: something that this callback has not saved.
+        """
         if not isinstance(state, Mapping) or set(state) != {"pruner", *STATE}:
             raise ValueError("this is no state of this callback: give what it has saved")
         self.held = state

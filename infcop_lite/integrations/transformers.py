@@ -43,9 +43,9 @@ class TrainerPruner(TrainerCallback):
 
     Raises:
         ImportError: transformers is not there.
-        ValueError: levels that would never end; another network is trained than the pruner's; a
-            number that the rule or ``metrics`` asks for was not logged; ``load_best_model_at_end``,
-            which would bring back the best of all levels, mostly the dense one.
+        ValueError: levels that would never end, or a trained network that is not the pruner's. Or
+            a number that the rule or ``metrics`` asks for was not logged. Also
+            ``load_best_model_at_end``, which would restore the best level, mostly the dense one.
 
     Note:
         Its state is a file beside each checkpoint: resumed, the run ends with the same bits. A
@@ -78,7 +78,11 @@ class TrainerPruner(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take the snapshot if there is no warm-up, or go on from the checkpoint."""
+        """Take the snapshot if there is no warm-up, or resume from the checkpoint.
+
+        Raises:
+            ValueError: ``load_best_model_at_end`` is set.
+        """
         if args.load_best_model_at_end:
             raise ValueError(
                 "load_best_model_at_end would bring back the best of all levels, mostly the dense"
