@@ -20,7 +20,7 @@ from ..labels import check_kinds
 CRITERIA = {
     "information flow": ("information", "warmup", "information_warmup"),
     "information flow, trained reference": ("information", "trained", "information_trained"),
-    "gradient flow": ("gradient", "warmup", "gradient_warmup"),
+    "gradient profile": ("gradient", "warmup", "gradient_warmup"),
     "mask stability": ("mask", "", "mask_distance"),
 }
 

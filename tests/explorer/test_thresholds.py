@@ -93,19 +93,19 @@ def test_every_tolerance_has_its_picture_with_its_own_numbers(explorer):
         ("information flow", "0.5"): (9.0, 1.6, 0.9605),
         ("information flow", "2"): (8.0, 1.8, 0.9405),
         ("information flow, trained reference", "0.5"): (11.0, 1.3, 0.9555),
-        ("gradient flow", "0.5"): (13.0, 1.1, 0.9655),
+        ("gradient profile", "0.5"): (13.0, 1.1, 0.9655),
         ("mask stability", "0.05"): (10.0, 1.4, 0.9455),
     }
 
 
 def test_the_alternative_tells_where_the_levels_stop(rows):
-    text = drawing(rows)("gradient flow", 0.5)
+    text = drawing(rows)("gradient profile", 0.5)
     assert "The levels drawn train 4, 3, 4 epochs." in text
 
 
 def test_the_interval_is_students(rows):
     """Two seeds 0.001 apart: half of that times 12.706."""
-    text = drawing(rows)("gradient flow", 0.5)
+    text = drawing(rows)("gradient profile", 0.5)
     assert f"0.9655 ± {0.0005 * 12.706:.4f} instead of 0.9705 ±" in text
     assert "(2 seeds)" in text
 
@@ -122,7 +122,7 @@ def test_the_table_tells_where_each_level_of_the_run_that_is_drawn_stopped(table
     table = table.set_index(["criterion", "ε"])
     for criterion, rule, distance in (
         ("information flow", "information 0.5, warmup", "0.4"),
-        ("gradient flow", "gradient 0.5, warmup", "1"),
+        ("gradient profile", "gradient 0.5, warmup", "1"),
     ):
         told = table.loc[(criterion, 0.5)]
         assert told["epochs of each level"] == ", ".join(f"{x:g}" for x in (*RULES[rule][:2], 4))
@@ -169,7 +169,7 @@ class TestVerdict:
         """4 + 3 epochs, more than any other constant takes."""
         share = math.log(8 / 5) / math.log(9 / 5)
         constant = 0.9555 + 0.015 * share
-        assert f"of the same cost: {constant:.4f};" in verdict(rows, "gradient flow")
+        assert f"of the same cost: {constant:.4f};" in verdict(rows, "gradient profile")
 
     def test_a_difference_within_its_interval_is_called_noise(self, rows):
         """Gains of -1 and -3 points: their mean's interval is 12.706 points to either side."""
@@ -246,7 +246,7 @@ def test_what_a_rule_is_called_does_not_matter(rows, explorer):
     assert pictures(threshold_explorer(renamed).widget) == pictures(explorer.widget)
     absolute = rows.assign(absolute=rows["rule"] == "gradient 0.5, warmup")
     text = "".join(pictures(threshold_explorer(absolute).widget))
-    assert "gradient flow: ε" not in text
+    assert "gradient profile: ε" not in text
 
 
 def test_rows_of_no_known_kind_are_refused(rows):
