@@ -57,7 +57,7 @@ def whitening(images: Tensor, most: int = 5000) -> nn.Conv2d:
     """Return a frozen 2×2 convolution whose outputs, and their negatives, are uncorrelated.
 
     It projects each patch on the principal axes of the patches of the first images, in units of
-    their deviations; a small constant keeps what hardly varies from being blown up.
+    their deviations. A small constant keeps directions that hardly vary from being blown up.
 
     Args:
         images: (image, channel, height, width).

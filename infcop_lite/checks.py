@@ -59,8 +59,9 @@ class Check:
 class Rule(Protocol):
     """What every stop rule offers; any object with these two members will do.
 
-    A rule may also have a ``kind``, one of `labels.KINDS`, else it is of kind "own"; and a method
-    ``length(level)`` if it knows beforehand after how many epochs a level ends.
+    A rule may also have a ``kind``, one of `labels.KINDS`; without it the kind is "own". A rule
+    that knows beforehand after how many epochs a level ends may say so in a method
+    ``length(level)``.
     """
 
     @property

@@ -51,17 +51,17 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
         masks: parameter name -> boolean tensor, one for every prunable weight.
 
     Returns:
-        A module in eval mode with the layers' names of the model, a torch.fx.GraphModule whose
-        ``code`` shows what it runs, and whose ``report`` says layer -> (units before, units after,
-        why). Outputs agree up to round-off. `storing.save` keeps it.
+        A torch.fx.GraphModule in eval mode with the layers' names of the model. Its ``code`` shows
+        what it runs, and its ``report`` says layer -> (units before, units after, why). Outputs
+        agree up to round-off. `storing.save` keeps it.
 
     Raises:
-        ValueError: masks that do not fit, a surviving weight that is NaN or infinite, or a model
+        ValueError: masks that do not fit, or a surviving weight that is NaN or infinite. A model
             that torch.fx cannot trace, or that has hooks of its own (its parts may have some).
 
     Note:
-        What the forward pass decides by the mode it is in, it decides as in eval mode for good; and
-        what it takes by default, a flag or None, it takes for good.
+        A forward pass that asks for its mode runs as in eval mode for good. What it takes by
+        default, a flag or None, it takes for good.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = {"0.weight": torch.ones(3, 2).bool(), "2.weight": torch.ones(1, 3).bool()}

@@ -27,20 +27,19 @@ class Config:
 
     Source: the fields are the command line's options; ``python -m infcop_lite run --help``.
 
-    Some fields also take an object of your own: ``stop`` a rule; ``score`` a function
-    (model, masks, batch, loss) -> name -> tensor like the weight; ``rewind`` a function
-    (level, snapshot, weights now, masks) -> `level.Start`; ``augment`` a function
-    (batch, generator) -> batch, which draws from that generator alone. ``fraction`` may be a
-    mapping from layers, or patterns of their names, to a fraction each; what it does not name
-    stays dense.
+    Some fields also take an object of your own. ``stop`` takes a rule. ``score`` takes a function
+    (model, masks, batch, loss) -> name -> tensor like the weight. ``rewind`` takes a function
+    (level, snapshot, weights now, masks) -> `level.Start`. ``augment`` takes a function (batch,
+    generator) -> batch, which draws from that generator alone. ``fraction`` may be a mapping from
+    layers, or patterns of their names, to a fraction each; what it does not name stays dense.
 
-    Your own training is four functions. ``loss`` (output, targets) -> a mean over samples takes
-    any output and any targets; gradient flows and Taylor scores read it, too. ``optimizer`` (model)
+    Your own training is four functions. ``loss`` (output, targets) -> a mean over samples takes any
+    output and any targets; gradient profiles and Taylor scores read it, too. ``optimizer`` (model)
     -> Optimizer is called anew for every level, and lr, momentum and weight decay are then its own.
     ``scheduler`` (optimizer, num_steps) -> LRScheduler steps after each optimiser step; its
     num_steps are those of the level. ``evaluate`` (model, in eval mode and without gradients) ->
-    name -> number is called at the checks of rules that read one of its names, such as
-    ``Patience(2, of="f1")``, and where levels end; what it calls "accuracy" takes the place of the
+    name -> number is called where levels end, and at the checks of rules that read one of its
+    names, such as ``Patience(2, of="f1")``. What it calls "accuracy" takes the place of the
     validation accuracy. It is called once before the run, to know its names.
 
     ``gradient_probe`` trades precision for seconds: the error of a distance falls like
@@ -156,7 +155,7 @@ class Config:
     )
     probe_size: int = option(2000, "training images on which flows are measured", above=1)
     gradient_probe: int = option(
-        500, "the first so many of them, at most, for the gradient flow", above=0
+        500, "the first so many of them, at most, for the gradient profile", above=0
     )
     fresh_probe: bool = option(
         False, "measure each check on a new probe, and the snapshot's flows on the same one"

@@ -2,8 +2,8 @@
 
 A data set whose files lie as another's do is one more record in `SOURCES`, and nothing else.
 
-Files are held to their md5. For CIFAR-100's the publisher names that of the archive alone, which a
-download is held to; the files inside are held to their exact size, and their fine labels are used.
+Files are held to their md5. For CIFAR-100 the publisher names the md5 of the archive alone, which a
+download is held to. The files inside are held to their exact size, and their fine labels are used.
 
 `mnist_subset.npz`, the data set mnist-small, lies in this package: 5000 training and 1000 test
 images of MNIST (Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0, as is the subset), drawn by

@@ -39,12 +39,12 @@ def final(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `read` or `collect` gives them.
 
     Returns:
-        A table with the columns family, rule and seed, those of the rows that say which rule it
-        is, `labels.COLUMNS`, and these.
-        ``retraining``: epochs of the levels before the last, which a stop rule can save;
-        ``epochs``: with the warm-up and the last level; ``seconds``: processor time of training
-        and of measuring what the rule reads, in ``measuring`` the latter alone; ``accuracy`` on
-        the test set, ``validation``, ``density``, ``overlap`` of the final network.
+        A table with the columns family, rule and seed, those of the rows that say which rule it is,
+        `labels.COLUMNS`, and these. ``retraining``: epochs of the levels before the last, which a
+        stop rule can save; ``epochs``: with the warm-up and the last level. ``seconds``: processor
+        time of training and of measuring what the rule reads; ``measuring``: the latter alone.
+        ``accuracy`` on the test set, ``validation``, ``density``, ``overlap``: of the final
+        network.
     """
     keys = ["family", "rule", "seed"]
     ends = rows[rows["stopped"]].sort_values([*keys, "level"])
@@ -93,11 +93,11 @@ def paired(runs: pd.DataFrame, margin: float) -> pd.DataFrame:
         margin: the drop in accuracy that is tolerated, > 0; fixed before the runs are seen.
 
     Returns:
-        A table with one line for each family and rule. Its columns are
-        ``seeds``; ``loss``: the drop, mean accuracy of full retraining less that of the rule;
-        ``worst_loss``: its one-sided 95 % bound; ``non_inferior``: whether that lies within the
-        margin, never between networks of other final densities; ``saving``: how many times fewer
-        epochs in all, and ``saving_retraining``: without warm-up and last level.
+        A table with one line for each family and rule. Its columns are ``seeds``; ``loss``: the
+        drop, mean accuracy of full retraining less that of the rule; ``worst_loss``: its one-sided
+        95 % bound. ``non_inferior``: whether that lies within the margin, never between networks of
+        other final densities. ``saving``: how many times fewer epochs in all, and
+        ``saving_retraining``: without warm-up and last level.
     """
     is_full = labels.is_full(runs)
     full, others = runs[is_full].drop(columns="rule"), runs[~is_full]
@@ -137,7 +137,7 @@ def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFr
     The control that the published comparison lacks.
 
     The controls and full retraining of the same family and seed make a curve of accuracy against
-    retraining epochs, interpolated linearly in log(1 + epochs); a rule is held against that curve
+    retraining epochs, interpolated linearly in log(1 + epochs). A rule is held against that curve
     at its own epochs, on the seeds where at least three controls are there and enclose it.
 
     Args:

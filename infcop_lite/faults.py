@@ -132,9 +132,9 @@ def split_pairs(rows: pd.DataFrame) -> int:
 def apart(rows: pd.DataFrame) -> pd.Series:
     """Return the runs that did not begin with the weights of full retraining of their seed.
 
-    At level 0 every rule trains the same network. Where full retraining was looked at when a rule
-    ended that level, all that was measured of the two is the same, unless they were made on
-    processors that add up otherwise, or by other code; what a machine calls itself does not tell.
+    At level 0 every rule trains the same network. So where both were looked at after as many
+    epochs, all that was measured is the same. It differs where processors add up otherwise, or the
+    code was another; what a machine calls itself does not tell.
 
     Args:
         rows: of one family.

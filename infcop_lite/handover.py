@@ -39,10 +39,10 @@ def to_torch_prune(model: nn.Module, masks: Masks) -> nn.Module:
             torch.nn.utils.prune or a parametrization already works on.
 
     Note:
-        Make the optimiser after this, and do not give it an older optimiser's state: torch puts
-        the pruned weights behind the biases, and an optimiser's state goes by position. A layer
-        whose weight is read although nothing calls it, as in MultiheadAttention (``out_proj``),
-        keeps the weight it had at the last `refresh`: use such a network, but do not train it so.
+        Make the optimiser after this, and do not give it an older optimiser's state: torch puts the
+        pruned weights behind the biases, and an optimiser's state goes by position. A layer may be
+        read although nothing calls it, as ``out_proj`` of MultiheadAttention is. It keeps the
+        weight it had at the last `refresh`: use such a network, but do not train it so.
 
     >>> masks = {"weight": torch.tensor([[True, False]])}
     >>> pruned = to_torch_prune(nn.Linear(2, 1), masks)
@@ -76,8 +76,8 @@ def from_torch_prune(model: nn.Module) -> Masks:
         ``prune.remove(module, "weight")`` has made its pruning permanent.
 
     Raises:
-        ValueError: masks cannot say what torch does here: something else than a weight of Conv or
-            Linear is pruned, a shared weight in one place only, a mask is not of zeros and ones,
+        ValueError: masks cannot say what torch does here. Something else than a weight of Conv or
+            Linear is pruned, or a shared weight in one place only. A mask is not of zeros and ones,
             or a weight is computed in another way. Or there is nothing to prune.
 
     >>> model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))

@@ -36,8 +36,8 @@ def in_memory(
     Args:
         part: a split, a pair (inputs, targets) of tensors, numpy arrays, tables of pandas or lists
             of numbers, a DataLoader, or a map-style Dataset, whose samples torch then collates. A
-            loader that shuffles is read in the order of its data set, and what is drawn at random
-            is drawn alike at every call, so that equal data give equal runs.
+            loader that shuffles is read in the order of its data set. What is drawn at random is
+            drawn alike at every call, so that equal data give equal runs.
         adapter: called with each batch, returns its (inputs, targets); for batches that are no
             such pair, like the dicts of Hugging Face:
             ``lambda batch: (batch["pixel_values"], batch["labels"])``.
@@ -47,7 +47,7 @@ def in_memory(
 
     Raises:
         ValueError: another kind of data, batches that are no pairs of tensors or differ in shape,
-            an adapter that fails, more data than memory holds, a loader without end, or as for
+            or an adapter that fails. More data than memory holds, a loader without end, or as for
             `data.as_split`.
 
     Note:

@@ -213,9 +213,10 @@ def worth(rows: pd.DataFrame, of: str = "mask", pace: float = 1.0) -> pd.DataFra
     Returns:
         A table with two lines for each family with two seeds or more. The method "exponential" fits
         one rate up to half the budget, "hulls" takes the curves as recorded. ``timetable`` is what
-        the stops that are best on the other seeds gain over one number of epochs, ``looking`` what
-        perfect foresight gains over that timetable, both in epochs per level. The half widths are
-        of 95 % intervals over seeds, by Student's t: a smaller gain cannot be told from none.
+        the stops that are best on the other seeds gain over one number of epochs. ``looking`` is
+        what perfect foresight gains over that timetable. Both are in epochs per level. The half
+        widths are of 95 % intervals over seeds, by Student's t: a smaller gain cannot be told from
+        none.
 
     Raises:
         ValueError: no such family with two seeds, or as for `curves`.

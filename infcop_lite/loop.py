@@ -38,7 +38,7 @@ def run(
             before the row is yielded.
         trainer: a network and data of your own, made with the same config; it is used up.
         everything: measure all that there is at every check, not only what the rule reads, as
-            `compare` does where it keeps a row; the dense network is then trained to its budget.
+            `compare` does where it keeps a row. The dense network is then trained to its budget.
 
     Raises:
         ValueError: a state that is not this run's, or, like OSError, data or model not to be had.

@@ -32,7 +32,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
     Raises:
         ValueError: the model has no Conv or Linear weights, a lazy module that has no shape yet, or
-            one of the weights is empty, or computed from other parameters, as torch.nn.utils.prune,
+            an empty weight. A weight is computed from other parameters, as torch.nn.utils.prune,
             weight_norm and spectral_norm do; the message says what undoes it.
 
     >>> list(prunable(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))

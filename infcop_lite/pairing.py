@@ -2,9 +2,9 @@
 
 A pair is two networks that began with the same weights and saw the same data in the same order.
 Both end at the same density, or they are no pair; nor are they if one of them is known to have
-begun ``apart``. Each function returns a line for each of them:
-family, rule, seed, ``gain``, the accuracy of the rule less that of what it is held against, and
-``runs``, the variance of that gain in units of that of one run.
+begun ``apart``. Each function returns a line for each of them, with family, rule and seed.
+``gain`` is the accuracy of the rule less that of what it is held against. ``runs`` is the variance
+of that gain in units of that of one run.
 """
 
 from collections.abc import Iterator

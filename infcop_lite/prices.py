@@ -19,9 +19,9 @@ class PriceOfTime:
 
     The loss of a check is a mean over the steps since the check before, so it is that of the middle
     of its interval. The slope is taken between the middles of the last two intervals, which need
-    not be equally long. If the losses of the steps fall and form a convex sequence, the rule never
-    stops before the best moment, where ``loss + price * epochs`` is least, and always within three
-    intervals of it. What that costs is at most the price of these intervals.
+    not be equally long. Let the losses of the steps fall and form a convex sequence. Then the rule
+    never stops before the best moment, where ``loss + price * epochs`` is least. It always stops
+    within three intervals of it. What that costs is at most the price of these intervals.
 
     Args:
         price: nats per epoch, > 0. Losses in other units have a price in those.

@@ -127,11 +127,11 @@ def prune(
     Args:
         model: a classifier, or with ``loss=`` any network; its present weights are where the
             warm-up starts. Of ``warmup_epochs=0`` they are also what levels are rewound to.
-        train: (inputs, targets): (sample, ...) and (sample,) int64; or a DataLoader or a map-style
-            Dataset of such pairs, read once into memory: see `loaders.in_memory`; or a
-            `loaders.Stream` of a loader, iterated anew each epoch, which keeps random
-            augmentation, samplers, ``drop_last`` and batch size; or any `feeding.Source`. Inputs of
-            several tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
+        train: (inputs, targets): (sample, ...) and (sample,) int64. Or a DataLoader or a map-style
+            Dataset of such pairs, read once into memory: see `loaders.in_memory`. Or a
+            `loaders.Stream` of a loader, iterated anew each epoch, which keeps random augmentation,
+            samplers, ``drop_last`` and batch size. Or any `feeding.Source`. Inputs of several
+            tensors are a dict (by name) or a tuple (one by one); with ``loss=`` targets are
             whatever that takes.
         validation: likewise, in memory; all that stop rules may read besides the training data.
         test: likewise, for reporting only.

@@ -129,8 +129,9 @@ def about_start(device: str, threads: int | None) -> dict[str, Any]:
         threads: CPU threads; torch's choice if None.
 
     Returns:
-        When, versions, the device (a GPU by its name), the vector instructions of the CPU, which
-        decide the last bits as much as the versions do, threads, and the commit of this library.
+        When, versions, the device (a GPU by its name), threads, the vector instructions of the CPU,
+        and the commit of this library. The instructions decide the last bits as much as the
+        versions do.
 
     >>> list(about_start("cpu", 1))
     ['started', 'versions', 'device', 'threads', 'instructions', 'commit']

@@ -1,7 +1,7 @@
 """What weights are ranked by; a score of your own is a function.
 
 A score is called with the network, its masks, a batch (inputs, targets) and a loss, and returns a
-tensor like the weight for each prunable weight: the larger, the more worth keeping. Only the order
+tensor like the weight for each prunable weight. Larger is more worth keeping. Only the order
 counts, within a layer or, in global scope, over all of them.
 """
 

@@ -59,8 +59,8 @@ class ReachAccuracy:
 class ReachLoss:
     """Stop when the training loss is back at a target: it is known anyway, and costs nothing.
 
-    With the loss at the end of the warm-up as the target, a level trains until the
-    pruned network is as good as the one it was rewound to; there is no tolerance to choose.
+    With the loss at the end of the warm-up as the target, a level trains until the pruned network
+    is as good as the one it was rewound to. There is no tolerance to choose.
 
     Args:
         target: loss in nats, >= 0; infinite if the network it is taken from was never trained.
@@ -113,10 +113,10 @@ class FlowConsistency:
     Note:
         Without a confidence the rule is a coin toss at its own tolerance, however large the probe.
         With it, a network at the tolerance or beyond it passes a look with probability
-        ``1 - confidence`` at most: of networks that do not depend on the probe, which should be
-        held out and of 200 samples or more. What training images do to that, and several levels,
-        ``experiments/error_rate.py`` counts. The gradient flow has no confidence: the error of its
-        distance needs the gradient of every image in both networks, and a check has their mean.
+        ``1 - confidence`` at most. That holds for networks that do not depend on the probe: it
+        should be held out, and of 200 samples or more. What training images do to that, and several
+        levels, ``experiments/error_rate.py`` counts. The gradient profile has no confidence: the error of
+        its distance needs the gradient of every image in both networks, and a check has their mean.
         An absolute epsilon above the flow's ceiling is vacuous: it stops every level at its first
         check, whatever the network does (T2.3).
 

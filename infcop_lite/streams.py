@@ -164,8 +164,8 @@ class Stream:
     def repeats(self) -> bool:
         """Return whether a second reading with the same seed begins with the same batch.
 
-        One that draws from random numbers of its own, or whose workers live on from epoch to
-        epoch, does not: a run with it cannot be resumed with the same bits.
+        A loader that draws from random numbers of its own does not, nor does one whose workers live
+        on from epoch to epoch. A run with it cannot be resumed with the same bits.
 
         >>> Stream([(torch.ones(2, 3), torch.tensor([0, 1]))]).repeats()
         True

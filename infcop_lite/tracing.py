@@ -8,8 +8,8 @@ from torch import fx, nn
 def trace(model: nn.Module) -> fx.GraphModule:
     """Return the graph of a network, whose optional inputs are left out for good.
 
-    Source: torch.fx. A stand-in for an input is never None or False, so that a forward pass which
-    asks would take the other branch: a default that is plain is given and not stood for.
+    Source: torch.fx. A stand-in for an input is never None or False, so a forward pass that asks
+    would take the other branch. A default that is plain is therefore given and not stood for.
 
     Args:
         model: in eval mode; the graph shares its modules.

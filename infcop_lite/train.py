@@ -395,8 +395,8 @@ def evaluate(
         batch_size: samples per forward pass.
 
     Raises:
-        ValueError: no samples, inputs and targets that do not pair up, logits that are not
-            (sample, class), a target that is no class of the network, or a batch size below 1.
+        ValueError: no samples, inputs and targets that do not pair up, or a batch size below 1.
+            Logits that are not (sample, class), or a target that is no class of the network.
 
     >>> model = nn.Linear(1, 2, bias=False); _ = model.weight.data.copy_(torch.tensor([[1.], [0.]]))
     >>> evaluate(model, torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))[1]

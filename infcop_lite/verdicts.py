@@ -189,10 +189,10 @@ def judge(pairs: pd.DataFrame, margin: float, noise: Noise | None = None) -> pd.
 
     Returns:
         A table with a line for each rule. Its columns are ``seeds``; the mean ``gain``; ``low`` and
-        ``high``, its two-sided 95 % interval; ``upper``, its one-sided 95 % bound; ``detectable``,
-        the smallest gain found four times in five; ``p``, and ``holm``, the same corrected for the
-        number of rules;
-        ``beats``: the interval lies above 0; ``shown_useless``: the bound lies below the margin.
+        ``high``, its two-sided 95 % interval; ``upper``, its one-sided 95 % bound. ``detectable``
+        is the smallest gain found four times in five; ``holm`` is ``p``, corrected for the number
+        of rules. ``beats``: the interval lies above 0. ``shown_useless``: the bound lies below the
+        margin.
 
     >>> pairs = pd.DataFrame({"rule": ["a", "a"], "gain": [0.1, 0.3], "runs": 2.0})
     >>> judge(pairs, margin=3.0)[["rule", "seeds", "beats", "shown_useless"]]

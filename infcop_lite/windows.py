@@ -25,12 +25,12 @@ UNITWISE: tuple[type[nn.Module], ...] = (
 def fed_shares(model: nn.Module, masks: Masks, inputs: Any) -> dict[str, float]:
     """Return for each layer of the information flow the share of units that data can reach.
 
-    Source: T7.12. A unit is fed if a path of surviving weights joins it to an input that varies;
-    one that is not has the same output for every sample, whatever the surviving weights are.
+    Source: T7.12. A unit is fed if a path of surviving weights joins it to an input that varies.
+    One that is not fed has the same output for every sample, whatever the surviving weights are.
 
     Args:
         model: any module, left as found. Where it is a chain of layers, paths are followed through
-            it; in any other, a unit counts as fed if one of its own weights survives, which is
+            it. In any other, a unit counts as fed if one of its own weights survives, which is
             never fewer.
         masks: the survivors; a layer without a mask is whole.
         inputs: (sample, ...), on which the flow is measured; or a dict or tuple of such.
@@ -82,9 +82,9 @@ def _fed_in_chain(model: nn.Module, masks: Masks, inputs: Tensor) -> dict[str, T
 def mask_window(reference_flow: Tensor, shares: Iterable[float]) -> tuple[float, float]:
     """Return the least and the largest distance that any weights on a mask can have.
 
-    Source: T7.12. No pair of layers has a mean correlation above the product of its fed shares, so
-    that a tolerance of at most the first is never met, and one above the second is met at the first
-    look. In between, the mask alone decides nothing; which is nearly always.
+    Source: T7.12. No pair of layers has a mean correlation above the product of its fed shares. So
+    a tolerance of at most the least distance is never met, and one above the largest is met at the
+    first look. In between, which is nearly always, the mask alone decides nothing.
 
     Args:
         reference_flow: (layer - 1,), summary "mean".
