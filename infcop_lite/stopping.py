@@ -115,8 +115,9 @@ class FlowConsistency:
         With it, a network at the tolerance or beyond it passes a look with probability
         ``1 - confidence`` at most. That holds for networks that do not depend on the probe: it
         should be held out, and of 200 samples or more. What training images do to that, and several
-        levels, ``experiments/error_rate.py`` counts. The gradient profile has no confidence: the error of
-        its distance needs the gradient of every image in both networks, and a check has their mean.
+        levels, ``experiments/error_rate.py`` counts. The gradient profile has no confidence: the
+        error of its distance needs the gradient of every image in both networks, and a check has
+        their mean.
         An absolute epsilon above the flow's ceiling is vacuous: it stops every level at its first
         check, whatever the network does (T2.3).
 
