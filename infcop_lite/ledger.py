@@ -49,7 +49,7 @@ def lock(folder: Path | str) -> Iterator[None]:
 
 
 def note_start(folder: Path | str, starts: Sequence[Mapping[str, Any]]) -> None:
-    """Write one line for each start of a run: where it went on, with what, and for how long.
+    """Write one line for each start of a run: where it resumed, with what, and for how long.
 
     Args:
         folder: one that `begin` has accepted.

@@ -34,7 +34,7 @@ NAN = float("nan")
 class Start:
     """What a level begins with: all that it depends on, besides its config.
 
-    It holds no optimiser state: every level starts a fresh optimiser, also when it goes on.
+    It holds no optimiser state: every level starts a fresh optimiser, also when a run resumes.
 
     Args:
         level: prunings so far, >= 0.

@@ -30,7 +30,7 @@ def run(
 
     Args:
         config: what to run.
-        state: where to go on; from the start unless given. The rows that follow are the same, bit
+        state: where to resume; from the start unless given. The rows that follow are the same, bit
             by bit but for their seconds, as if the run had never been interrupted.
         keep: called with the state before each level and after the last. From that before level 0
             a run with `Config.dense_epochs`, which are one training with the warm-up, begins anew.

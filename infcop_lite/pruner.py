@@ -44,7 +44,7 @@ class Pruner:
         model: any module with Conv or Linear weights, on its device; changed in place. Its loss,
             its inputs and its outputs are nobody's business but yours. Wrapped, as by
             DistributedDataParallel or torch.compile, the network inside is pruned.
-        masks: what is kept at first. Unless given, an already sparse network goes on from its exact
+        masks: what is kept at first. Unless given, an already sparse network starts from its exact
             zeros, see `masks.found`; ``masks.full_masks(model)`` starts dense whatever it holds.
         score, fraction, scope, dense, rewind: as in `Config`. Layers that are frozen, or tied to
             an embedding, are spared.

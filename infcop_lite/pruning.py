@@ -135,11 +135,11 @@ def prune(
             whatever that takes.
         validation: likewise, in memory; all that stop rules may read besides the training data.
         test: likewise, for reporting only.
-        masks: what is kept at first. Unless given, an already sparse network goes on from its exact
+        masks: what is kept at first. Unless given, an already sparse network starts from its exact
             zeros, as what an earlier call returned does; ``masks.full_masks(model)`` starts dense.
         adapter: makes a pair (inputs, targets) of a batch that is something else, such as a dict.
         folder: where the run keeps rows.csv, run.json and network.safetensors, so that it may be
-            killed. Called again with the same arguments it goes on after its last finished level
+            killed. Called again with the same arguments it resumes after its last finished level
             and ends with the same bits; what is finished comes back at once. Other weights, layers,
             data, modes (``eval()`` of a part) or masks are another run; another code of a forward
             pass or of your functions nobody can tell.
