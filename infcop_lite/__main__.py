@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process unless given.
 
     Returns:
-        0 when done, 1 if `verify` finds that something differs, 2 after a bad input or failed runs
-        of a sweep (one line each on stderr), 130 after an interruption.
+        0 when done; 1 if `verify` finds that something differs; 130 after an interruption. 2 after
+        a bad input or failed runs of a sweep, with one line each on stderr.
     """
     code = 0  # also of a pipe whose reader had enough
     with listeners():

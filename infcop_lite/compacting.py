@@ -51,9 +51,9 @@ def compact(model: nn.Module, masks: Masks) -> nn.Module:
         masks: parameter name -> boolean tensor, one for every prunable weight.
 
     Returns:
-        A module in eval mode with the layers' names of the model, a torch.fx.GraphModule whose
-        ``code`` shows what it runs, and whose ``report`` says layer -> (units before, units after,
-        why). Outputs agree up to round-off. `storing.save` keeps it.
+        A torch.fx.GraphModule in eval mode with the layers' names of the model. Its ``code`` shows
+        what it runs, and its ``report`` says layer -> (units before, units after, why). Outputs
+        agree up to round-off. `storing.save` keeps it.
 
     Raises:
         ValueError: masks that do not fit, or a surviving weight that is NaN or infinite. Or a model

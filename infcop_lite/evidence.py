@@ -29,6 +29,7 @@ RUN = {"family": str, "rule": str, "seeds": int}
 VERDICT = RUN | {"loss": float, "worst_loss": float, "non_inferior": bool}
 VERDICT |= {"saving": float, "saving_retraining": float}
 GAIN = RUN | {"gain": float, "half_width": float, "beats": bool}
+BELOW = RUN | {"epochs": float, "loss": float, "half_width": float, "worst_loss": float}
 
 
 def final(rows: pd.DataFrame) -> pd.DataFrame:
@@ -202,6 +203,36 @@ def against_control(runs: pd.DataFrame, control: str | None = None) -> pd.DataFr
         line = {"family": family, "rule": rule, "seeds": len(gains), "gain": gain}
         lines.append(line | {"half_width": width, "beats": bool(gain - width > 0)})
     return pd.DataFrame(lines, columns=list(GAIN)).astype(GAIN)
+
+
+def below_dense(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each rule loses against dense networks of as many epochs in all.
+
+    Source: the anchors of ``experiments/protocol.md``, as `pairing.against_dense` joins them.
+
+    Args:
+        runs: as `final` gives them; dense networks are those of density 1.
+
+    Returns:
+        A table with one line for each family and rule that dense networks of its seeds enclose.
+        Its columns are ``seeds``; ``epochs``, their mean; ``loss``: the drop in accuracy, in
+        [-1, 1]; ``half_width`` of its 95 % interval; ``worst_loss``: its one-sided 95 % bound.
+        Both are NaN on one seed. No dense networks, no line.
+
+    >>> rules = {"family": ["dense-9", "dense-36", "fixed"], "rule": "full", "seed": 0}
+    >>> numbers = {"density": [1, 1, 0.1], "epochs": [9, 36, 18], "accuracy": [0.8, 0.9, 0.83]}
+    >>> below_dense(pd.DataFrame(rules | numbers))[["rule", "epochs", "loss"]].round(3)
+       rule  epochs  loss
+    0  full    18.0  0.02
+    """
+    pairs = pairing.against_dense(runs).merge(runs[["family", "rule", "seed", "epochs"]])
+    lines = [
+        {"family": family, "rule": rule, "seeds": len(group), "epochs": group["epochs"].mean()}
+        | {"loss": -group["gain"].mean(), "half_width": half_width(group["gain"])}
+        | {"worst_loss": -group["gain"].mean() + half_width(group["gain"], 0.9)}
+        for (family, rule), group in pairs.groupby(["family", "rule"], sort=False)
+    ]
+    return pd.DataFrame(lines, columns=list(BELOW)).astype(BELOW)
 
 
 def front(points: pd.DataFrame, cost: str = "retraining", worth: str = "accuracy") -> pd.DataFrame:

@@ -303,8 +303,8 @@ def gradient_flow(
         (layer,) in float64, in the order of `masks.prunable`.
 
     Raises:
-        ValueError: no samples, different numbers of inputs and targets, a target that is no class
-            of the network, a batch size below 1, masks that do not fit, NaN or infinity.
+        ValueError: no samples, different numbers of inputs and targets, or a batch size below 1.
+            A target that is no class of the network, masks that do not fit, NaN or infinity.
 
     Note:
         The reference code never calls backward here: it re-reads the last mini-batch's gradient and

@@ -70,7 +70,7 @@ class Monitor:
         Args:
             what: of `checks.READS`, and "metrics".
             now: of the network as it is.
-            masks: the survivors, for the gradient flow.
+            masks: the survivors, for the gradient profile.
             mask_change: measures how much the next mask has changed.
 
         Raises:
@@ -188,7 +188,7 @@ class Monitor:
 
         Args:
             name: "information" or "gradient".
-            masks: the survivors, for the gradient flow.
+            masks: the survivors, for the gradient profile.
 
         Raises:
             ValueError: another name.

@@ -113,7 +113,7 @@ class Stream:
 
         Args:
             seed: 0 or more; with the number of the iteration it decides all that is drawn.
-            skip: batches to leave out, for whoever goes on after so many steps. Whole iterations
+            skip: batches to leave out, for a run that resumes after so many steps. Whole iterations
                 are passed over unread where the loader's samplers are torch's; the rest is read,
                 since nobody knows otherwise what it draws.
 

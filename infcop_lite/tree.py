@@ -27,7 +27,7 @@ NAN = float("nan")
 class State:
     """Where a run stands between two levels, with all that the rest depends on.
 
-    With it a killed run goes on as if nothing had happened.
+    With it a killed run resumes as if nothing had happened.
 
     Args:
         start: of the level to train next; of a finished run its final network.

@@ -9,7 +9,7 @@
     "accuracy >= ref_accuracy": "the validation accuracy is back",
     "accuracy <= best(accuracy)": "the validation accuracy has not improved",
     "information < x": "the information flow is within x",
-    "gradient < x": "the gradient flow is within x",
+    "gradient < x": "the gradient profile is within x",
     "mask < x": "the next mask changes by less than x",
     "epoch >= x": "a constant: x epochs",
     "epoch >= 2 * x * (1 + level) / levels": "later levels train longer",
