@@ -57,6 +57,13 @@ def test_files_links_and_mentions_follow_the_contents(house):
     assert read["experiments/protocol.md"] == "chapter 3\n"
 
 
+def test_an_appendix_is_a_chapter_and_follows_too():
+    """It kept its old number before an address that had the new one."""
+    names = {"16-what": "17-what", "18-how": "19-how"}
+    text = "[Appendix 16](16-what.ipynb) and appendices 16 and 18"
+    assert renumber.follow(text, names) == "[Appendix 17](17-what.ipynb) and appendices 17 and 19"
+
+
 def test_the_chapters_of_the_book_have_the_numbers_of_the_contents():
     assert renumber.renamed(renumber.in_order()) == {}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-#: "chapter 4", "Chapters 9, 10 and 12", "chapters 9 to 12", "[chapter 9]"
-MENTION = re.compile(r"\b([Cc]hapters?[ \n])(\d+(?:(?:,? and |, | or | to |–)\d+)*)\b")
+#: "chapter 4", "Chapters 9, 10 and 12", "chapters 9 to 12", "[chapter 9]", "appendix 16"
+NAMED = r"[Cc]hapters?|[Aa]ppendix|[Aa]ppendices"
+MENTION = re.compile(rf"\b((?:{NAMED})[ \n])(\d+(?:(?:,? and |, | or | to |–)\d+)*)\b")
 #: Records, and the tool with its examples.
 RECORDS = ("experiments/results/", "experiments/protocol.md", "tools/renumber", "tests/test_renum")
 REDIRECTS = "book/redirects.txt"

@@ -20,7 +20,7 @@ export const MEASURED = {
   loss: "training loss since the check before",
   accuracy: "validation accuracy",
   information: "distance of the information flow to the snapshot's",
-  gradient: "distance of the gradient flow to the snapshot's",
+  gradient: "distance of the gradient profile to the snapshot's",
   mask: "share of the next mask that changed since half the training",
 };
 export const CONSTANTS = {

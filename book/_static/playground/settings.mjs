@@ -15,7 +15,7 @@ export const KNOBS = [
 /** Rule -> what it is called, the knob it has, and what it compares with that. */
 export const RULES = {
   information: { title: "information flow", epsilon: 0.25, reads: "distance of the information flow, in units of the reference" },
-  gradient: { title: "gradient flow", epsilon: 0.5, reads: "distance of the gradient flow, in units of the reference" },
+  gradient: { title: "gradient profile", epsilon: 0.5, reads: "distance of the gradient profile, in units of the reference" },
   mask: { title: "mask stability", epsilon: 0.05, reads: "share of the surviving weights whose fate has just changed" },
   loss: { title: "loss recovered", reads: "training loss, in nats" },
   fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow, in units of the reference" },
