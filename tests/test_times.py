@@ -40,7 +40,7 @@ def test_a_typed_time_is_found():
         "many hours",
     ):
         assert TYPED.search(text), text
-    assert not TYPED.search("The box above says what this chapter takes")
+    assert not TYPED.search("See *Measured* in the box above.")
 
 
 @pytest.mark.parametrize(("name", "text"), list(prose()), ids=[name for name, _ in prose()])
