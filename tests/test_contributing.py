@@ -192,7 +192,7 @@ A toy of everything, on digits that are no digits.
 
 **What it needs.** [Chapter 2](02-iterative-magnitude-pruning.ipynb).
 
-**Time.** The box above says what this chapter takes, under *Measured*."""
+**Time.** See *Measured* in the box above."""
 CHAPTER = {  # cell id -> text; those in CODE are code
     "title": TITLE,
     "install": install_cell.INSTALL.replace("{slug}", SLUG).replace("{extras}", "").rstrip("\n"),

@@ -58,6 +58,7 @@ def test_both_stand_on_the_first_screen_and_the_page_is_short():
 
 def plain(text):
     """The words alone: no mark-up, no links to runs and proofs, no breaks of lines."""
+    text = re.sub(r"(?m)^\d\. ", "", text)  # README counts them, cards need no count
     text = re.sub(r"\[Run\]\([^)]+\)[^\n]*", "", text)
     text = re.sub(r"\{term\}`([^`<]+?)(?: <[^`]+>)?`", r"\1", text)
     return " ".join(re.sub(r"[*`]|\{grid[^\n]*|:[\w-]+: [^\n]*", "", text).split())

@@ -61,6 +61,13 @@ def test_a_semester_has_fourteen_weeks_and_reads_the_chapters_of_the_book():
     assert len(read_in_a_semester()) >= 13
 
 
+def test_a_semester_reads_in_the_order_of_the_book():
+    """Method, does it work, use it, why: whoever leaves in the middle has seen the evidence."""
+    weeks = [chapters(reading) for _, reading, *_ in rows("A semester module")]
+    read = [stem for week in weeks for stem in week]
+    assert read == sorted(read)
+
+
 def test_every_chapter_of_the_semester_has_goals_that_exercises_of_its_own_check():
     goals = rows("What can a student do afterwards?")
     assert [chapters(chapter) for chapter, *_ in goals] == [[stem] for stem in read_in_a_semester()]

@@ -54,8 +54,8 @@ def write(rows: Iterable[Took], table: Path = TABLE) -> None:
 
 
 def as_markdown(rows: Iterable[Took]) -> str:
-    """The rows as a table for the guide; the machine stands below it, once."""
-    rows = list(rows)
+    """The rows as a table for the guide, by chapter; the machine stands below it, once."""
+    rows = sorted(rows)
     lines = [
         "| chapter | profile | processor, s | clock, s | memory, GB |",
         "|---|---|--:|--:|--:|",
