@@ -1,6 +1,6 @@
 """How long a reader waits for the first widget of a page: milliseconds after DOMContentLoaded.
 
-    .venv/bin/python benchmarks/widgets.py notebooks/15-when-to-stop notebooks/04-mnist
+    .venv/bin/python benchmarks/widgets.py notebooks/16-when-to-stop notebooks/04-mnist
 
 Opens built pages on a loopback server, some times each, in Debian's Chromium. Nothing is asserted.
 """

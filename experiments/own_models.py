@@ -1,4 +1,4 @@
-"""Two of torchvision's networks, pruned by one call each, on a subset of CIFAR-10: chapter 8.
+"""Two of torchvision's networks, pruned by one call each, on a subset of CIFAR-10: chapter 9.
 
 python experiments/own_models.py    finished runs are skipped, one that was killed is resumed
 

@@ -1,6 +1,6 @@
 """Report what anybody's runs are evidence for, as a referee would, in ten plain paragraphs.
 
-Each family of runs that holds more than one rule gets a report of its own. Chapter 6 explains the
+Each family of runs that holds more than one rule gets a report of its own. Chapter 7 explains the
 words. The statistics come from `verdicts`, the faults from `faults`.
 """
 

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from test_colab import everything_but_us
 
-SMALLEST = "10-one-solvable-model.ipynb"
+SMALLEST = "11-one-solvable-model.ipynb"
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_a_chapter_imports_nothing_that_the_library_or_the_kernel_does_not_bring
 @each_notebook
 def test_least_squares_are_solved_by_a_driver_that_older_torch_has_right(path):
     # The default, gelsy, silently returns wrong solutions there: pytorch/pytorch#187411. With torch
-    # 2.4 chapter 14 never came back to its surface of equal flow.
+    # 2.4 chapter 15 never came back to its surface of equal flow.
     code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     for line in re.findall(r".*torch\.linalg\.lstsq.*", "\n".join(code)):
         assert 'driver="gelsd"' in line

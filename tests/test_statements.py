@@ -44,12 +44,12 @@ def test_the_page_lists_every_statement_of_the_chapters():
 
 def test_where_the_statements_on_convolutions_stood_an_anchor_and_a_link_are_left():
     notebook = nbformat.read(
-        build.ROOT / "notebooks" / "14-what-consistency-guarantees.ipynb", as_version=4
+        build.ROOT / "notebooks" / "15-what-consistency-guarantees.ipynb", as_version=4
     )
     (cell,) = [cell for cell in notebook.cells if "# Convolutions and BatchNorm" in cell.source]
     left = set(re.findall(r'<span id="([\w-]+)"></span>', cell.source))
     assert left == {"t3-8", "t3-8a", "t3-8c", "fig-consist-kernels"}
-    assert "](18-convolutions.ipynb)" in cell.source
+    assert "](19-convolutions.ipynb)" in cell.source
 
 
 def test_the_rows_of_each_table_stand_in_the_order_of_the_chapters():
@@ -75,10 +75,10 @@ def test_every_statement_has_a_test_that_carries_its_number(label):
 
 def test_the_addresses_of_statements_that_moved_still_lead_to_where_they_are_now():
     """The page they stood on keeps an anchor of that name, beside a link to the new page."""
-    notebook = nbformat.read(build.ROOT / "notebooks" / "15-when-to-stop.ipynb", as_version=4)
+    notebook = nbformat.read(build.ROOT / "notebooks" / "16-when-to-stop.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if '<span id="t6-1">' in cell.source]
     anchors = re.findall(r'<span id="([\w-]+)"></span>', cell.source)
     moved = ["t5-4", "t5-5", "t5-5b", "rem-stop-drift", "fig-stop-ends", "fig-stop-mask"]
     moved += [f"t6-{i}" for i in range(1, 6)]
     assert anchors == ["choosing-epsilon", *moved]
-    assert "](16-what-a-round-acts-on.ipynb)" in cell.source.rpartition("</span>")[2]
+    assert "](17-what-a-round-acts-on.ipynb)" in cell.source.rpartition("</span>")[2]

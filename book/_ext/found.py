@@ -1,6 +1,6 @@
 """What a chapter has found, on any page: the role `found` is a number, the directive a figure.
 
-    {found}`14-what-consistency-guarantees:consist-walk-before`
+    {found}`15-what-consistency-guarantees:consist-walk-before`
 
     ```{found-figure} fig-mnist-stops
     The caption that it has on this page.

@@ -2,7 +2,7 @@
 
 Modules cannot import one another from file://, and neither can a worker: so they are joined into
 one plain script, a function that serves where there is no document. Its own text starts the worker.
-The language in which a reader writes a rule is one of these modules; chapter 6 has it as a script.
+The language in which a reader writes a rule is one of these modules; chapter 7 has it as a script.
 """
 
 import re

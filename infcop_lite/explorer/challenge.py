@@ -1,4 +1,4 @@
-"""The page of chapter 6 where a reader's rule is replayed against constants.
+"""The page of chapter 7 where a reader's rule is replayed against constants.
 
 The page's own script parses the rule and replays it. It shows what the nearest recorded timetable
 was worth. `held_out` says how far that is off for a rule that was left out.

@@ -1,4 +1,4 @@
-"""Beat the constant, with chapter 6's own markup and data in a page of its own, from a folder."""
+"""Beat the constant, with chapter 7's own markup and data in a page of its own, from a folder."""
 
 import functools
 import re
@@ -18,8 +18,8 @@ NAMES = {"mlp-replay": "MLP on MNIST", "convnet": "ConvNet on CIFAR-10"}
 
 @pytest.fixture(scope="module")
 def markup():
-    """What chapter 6 has for the rule and the slider, as HTML."""
-    chapter = build.ROOT / "notebooks" / "06-fair-comparisons.ipynb"
+    """What chapter 7 has for the rule and the slider, as HTML."""
+    chapter = build.ROOT / "notebooks" / "07-fair-comparisons.ipynb"
     cells = nbformat.read(chapter, as_version=4).cells
     (cell,) = [c for c in cells if 'id="challenge"' in c.source]
     return cell.source[cell.source.index("<div") :]

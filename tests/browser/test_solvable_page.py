@@ -1,4 +1,4 @@
-"""The knobs of chapter 10, with the chapter's own markup in a page of its own, from a folder."""
+"""The knobs of chapter 11, with the chapter's own markup in a page of its own, from a folder."""
 
 import functools
 import re
@@ -12,8 +12,8 @@ from .conftest import SIZES, STATIC
 
 @pytest.fixture(scope="module")
 def markup():
-    """What chapter 10 has for the knobs, as HTML."""
-    chapter = build.ROOT / "notebooks" / "10-one-solvable-model.ipynb"
+    """What chapter 11 has for the knobs, as HTML."""
+    chapter = build.ROOT / "notebooks" / "11-one-solvable-model.ipynb"
     (cell,) = [c for c in nbformat.read(chapter, as_version=4).cells if 'id="solvable"' in c.source]
     return cell.source[cell.source.index("<div") :]
 

@@ -1,4 +1,4 @@
-"""The rules that a reader writes in chapter 6: what they mean, and where they stop."""
+"""The rules that a reader writes in chapter 7: what they mean, and where they stop."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The script of chapter 10's picture with knobs computes what the library computes."""
+"""The script of chapter 11's picture with knobs computes what the library computes."""
 
 import itertools
 import json

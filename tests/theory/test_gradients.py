@@ -1,4 +1,4 @@
-"""Gradient flow: each statement of chapter 13 against autograd, numpy, scipy, or an exact sum."""
+"""Gradient flow: each statement of chapter 14 against autograd, numpy, scipy, or an exact sum."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-// "Beat the constant" of chapter 6, where the page has <div id="challenge"> and its data.
+// "Beat the constant" of chapter 7, where the page has <div id="challenge"> and its data.
 
 (() => {
   "use strict";

@@ -1,4 +1,4 @@
-// The language in which a reader writes a stop rule, here and in chapter 6: parsed, never evaluated
+// The language in which a reader writes a stop rule, here and in chapter 7: parsed, never evaluated
 // as code.
 //
 //   rule       = conjunction { "or" conjunction }

@@ -29,7 +29,7 @@ const told = ({ epoch, trainLoss, accuracy, relative, maskDistance }) => ({
   information: relative.information ?? NaN, gradient: relative.gradient ?? NaN,
 });
 
-/** Return a rule that a reader wrote; as in chapter 6, a level is trained before it may end. */
+/** Return a rule that a reader wrote; as in chapter 7, a level is trained before it may end. */
 function own({ text, epsilon, levels }, reference) {
   const tree = parse(text);
   const constants = { levels, x: epsilon, ref_loss: reference.loss, ref_accuracy: reference.accuracy };

@@ -1,4 +1,4 @@
-// The solvable model of chapter 10 with two inputs of variance 1, in closed formulas.
+// The solvable model of chapter 11 with two inputs of variance 1, in closed formulas.
 //
 // A setting has: rho, the inputs' correlation; second, the best weight of input 2 (that of input 1
 // is 1); pruned, which input is pruned, 1 or 2; start, the other one's weight at time 0; epsilon,

@@ -1,4 +1,4 @@
-// Draws the solvable model of chapter 10 where the page has <div id="solvable">.
+// Draws the solvable model of chapter 11 where the page has <div id="solvable">.
 
 (() => {
   "use strict";
