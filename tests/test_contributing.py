@@ -330,7 +330,7 @@ def write_chapter(root, made):
 
 def add_rule(root):
     rules, tests = root / "infcop_lite" / "stopping.py", root / "tests" / "test_stopping.py"
-    insert(rules, before="#: Name -> rule", text=RULE)
+    insert(rules, before="#: Name -> function", text=RULE)
     insert(
         rules,
         after='    "loss": lambda',

@@ -64,6 +64,13 @@ def test_an_appendix_is_a_chapter_and_follows_too():
     assert renumber.follow(text, names) == "[Appendix 17](17-what.ipynb) and appendices 17 and 19"
 
 
+def test_a_link_on_a_number_alone_follows_its_address():
+    names = {"03-mnist": "02-mnist"}
+    text = "| [3](../notebooks/03-mnist.ipynb#a) | [1](01-why.ipynb) | [3](other.md) |"
+    now = "| [2](../notebooks/02-mnist.ipynb#a) | [1](01-why.ipynb) | [3](other.md) |"
+    assert renumber.follow(text, names) == now
+
+
 def test_the_chapters_of_the_book_have_the_numbers_of_the_contents():
     assert renumber.renamed(renumber.in_order()) == {}
 

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: "chapter 4", "Chapters 9, 10 and 12", "chapters 9 to 12", "[chapter 9]", "appendix 16"
 NAMED = r"[Cc]hapters?|[Aa]ppendix|[Aa]ppendices"
 MENTION = re.compile(rf"\b((?:{NAMED})[ \n])(\d+(?:(?:,? and |, | or | to |–)\d+)*)\b")
+#: [9](../notebooks/09-mnist.ipynb), a link on a number alone
+LINKED = re.compile(r"\[\d+(\]\([./]*(?:notebooks/)?(\d\d)-[\w-]+\.ipynb)")
 #: Records, and the tool with its examples.
 RECORDS = ("experiments/results/", "experiments/protocol.md", "tools/renumber", "tests/test_renum")
 REDIRECTS = "book/redirects.txt"
@@ -58,6 +60,7 @@ def follow(text: str, names: dict[str, str]) -> str:
 
     stems = "|".join(map(re.escape, names)) or "$^"
     text = re.sub(rf"\b(?:{stems})(?![\w-])", lambda match: names[match[0]], text)
+    text = LINKED.sub(lambda match: f"[{int(match[2])}{match[1]}", text)
     return MENTION.sub(mention, text)
 
 
