@@ -77,7 +77,7 @@ def weight_times_input(model: nn.Module, masks: Masks, batch: Batch | None, loss
 
 
 def taylor(model: nn.Module, masks: Masks, batch: Batch | None, loss: Loss) -> Scores:
-    """Return, to first order, how far removing a weight moves the loss, |weight x gradient|.
+    """Return, to first order, how far removing a weight moves the loss, ``|weight x gradient|``.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, whose score is its square, which ranks alike.
 
