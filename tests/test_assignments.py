@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import assignments
+import build
 import masters
 import nbformat
 import pytest
@@ -45,7 +46,8 @@ def run(notebook):
 
 
 def test_there_are_enough():
-    assert {int(m.name[:2]) for m in MASTERS} == set(range(1, 16))
+    without = "06-does-it-hold-where-the-paper-lives"  # its runs still grow
+    assert {m.stem for m in MASTERS} == {p.stem for p in build.notebooks()[:16]} - {without}
     for master in MASTERS:
         assert 4 <= len(assignments.read(master)) <= 6
 

@@ -32,7 +32,7 @@ def said(monkeypatch):
     """A function: chapter, ids of cells and rows of airnet -> what the cells glue, and names."""
 
     def run(chapter, ids, rows):
-        (path,) = build.ROOT.glob(f"notebooks/{chapter}-*.ipynb")
+        (path,) = build.ROOT.glob(f"notebooks/*-{chapter}.ipynb")
         cells = {c.id: c.source for c in nbformat.read(path, as_version=4).cells}
         real, told = evidence.read, {}
         monkeypatch.setattr(of_glue, "glue", lambda **facts: told.update(facts))
@@ -62,36 +62,36 @@ def test_a_line_between_dense_networks_says_what_a_rule_loses():
     assert math.isnan(alone["worst_loss"].iloc[0])
 
 
-def test_chapter_6_says_what_pruning_costs_only_if_dense_networks_are_there(said):
+def test_the_comparison_says_what_pruning_costs_only_if_dense_networks_are_there(said):
     cells = ("dense-said", "airnet-said")
-    told, _ = said("06", cells, ROWS)
+    told, _ = said("fair-comparisons", cells, ROWS)
     assert "not known" in told["fair_dense"]
     seeds = ROWS["seed"].nunique()
     assert told["fair_airnet"].startswith(f"run on {seeds} of 5 seeds; 0 of 10 dense")
-    told, _ = said("06", cells, anchored(ROWS))
+    told, _ = said("fair-comparisons", cells, anchored(ROWS))
     assert f"full retraining {100 * LEAD:.1f} ± 0.0 points (airnet, 2 seeds)" in told["fair_dense"]
     assert "not known" not in told["fair_dense"]
     assert "4 of 10 dense" in told["fair_airnet"]
-    told, _ = said("06", cells, anchored(ROWS, seeds=(0,)))
+    told, _ = said("fair-comparisons", cells, anchored(ROWS, seeds=(0,)))
     assert "not known" in told["fair_dense"]  # one seed is none
 
 
-def test_chapter_6_counts_the_pairs_of_the_primary_test(said):
-    told, _ = said("06", ("primary-said",), ROWS)
+def test_the_comparison_counts_the_pairs_of_the_primary_test(said):
+    told, _ = said("fair-comparisons", ("primary-said",), ROWS)
     replays = ROWS[ROWS["rule"] == "ours: loss recovered"].assign(
         rule="replay of ours: loss recovered"
     )
-    more, _ = said("06", ("primary-said",), pd.concat([ROWS, replays]))
+    more, _ = said("fair-comparisons", ("primary-said",), pd.concat([ROWS, replays]))
     assert more["fair_primary"] == told["fair_primary"] + ROWS["seed"].nunique()
     assert "`airnet`" in more["fair_primary_listed"]
 
 
-def test_chapter_8_prices_each_choice_against_dense_networks_where_there_are_any(said):
+def test_the_guide_prices_each_choice_against_dense_networks_where_there_are_any(said):
     cells = ("own-dense", "own-dense-table", "own-dense-sentence")
-    told, names = said("08", cells, ROWS)
+    told, names = said("prune-your-own-model", cells, ROWS)
     assert "not known" in told["own-dense-said"]
     assert set(names["choices"]["against a dense network"]) == {"not run yet"}
-    told, names = said("08", cells, anchored(ROWS))
+    told, names = said("prune-your-own-model", cells, anchored(ROWS))
     assert f"full retraining itself loses {100 * LEAD:.1f} points" in told["own-dense-said"]
     column = names["choices"]["against a dense network"].tolist()
     assert column[0].startswith("5.0, at most 5.0 (2 seeds)")

@@ -47,7 +47,7 @@ def test_theorems_are_numbered_within_their_chapter_in_order_and_figures_beside_
 
 @pytest.mark.parametrize(
     ("docname", "title"),
-    [("notebooks/16-when-to-stop", "15. When?"), ("book/2nd-thoughts", "When?")],
+    [("notebooks/16-when-to-stop", "16. When?"), ("book/2nd-thoughts", "When?")],
 )
 def test_a_chapter_has_its_number_in_its_title_and_keeps_its_anchor(docname, title):
     document = new_document("page")

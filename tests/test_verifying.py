@@ -115,7 +115,7 @@ def test_what_cannot_be_verified_ends_with_2_and_says_why(tmp_path, capsys):
     prune(nn.Linear(3, 2), (x, y), (x, y), folder=tmp_path / "own", levels=0, epochs=0)
     assert said(capsys, tmp_path / "own")[0] == 0
     code, line = said(capsys, tmp_path / "own", "--replay")
-    assert (code, "call prune again with the same arguments" in line) == (2, True)
+    assert (code, "Call prune again with the same arguments" in line) == (2, True)
 
 
 def test_a_run_of_the_first_release_has_no_sum_and_is_read(folder):
