@@ -12,16 +12,16 @@ import gzip
 import shutil
 import threading
 from functools import partial
-from http.server import ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from playwright.sync_api import Browser, sync_playwright
 from timing import machine
-from widgets import SITE, Quiet
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+SITE = FOLDER.parent / "book" / "_build" / "html"
 #: What a reader turns, whatever draws it.
 WIDGET = ".recorded .knobs, #challenge .knobs, #solvable .knobs, #playground button"
 #: Halts the page in the frame in which its first widget has a size, if it ever does.
@@ -43,6 +43,13 @@ SHOWN = {
     "load": "and until all is set",
 }
 MOST = 8  # of the heaviest pages
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files, without a line for each."""
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
 
 
 def look(browser: Browser, address: str, path: str) -> dict[str, Any]:
