@@ -1,5 +1,6 @@
 """Numbers that a cell computes, and that a sentence anywhere on the page shows."""
 
+import re
 from typing import Any
 
 #: What MyST-NB looks for; outputs so named are no part of what a cell shows.
@@ -14,6 +15,7 @@ def glue(**facts: Any) -> None:
 
     Args:
         **facts: name -> what stands there, as ``str`` writes it: round it, and give its unit.
+            A per cent sign gets a narrow space, at which no line breaks.
 
     >>> glue(density=f"{0.12501:.3f}")
     {'application/papermill.record/text/plain': "'0.125'"}
@@ -21,8 +23,9 @@ def glue(**facts: Any) -> None:
     from IPython.display import display  # a notebook brings it
 
     for name, value in facts.items():
+        text = repr(str(value))  # quoted, else 0.920 would lose its zero
         display(
-            {f"{PREFIX}text/plain": repr(str(value))},  # else 0.920 would lose its zero
+            {f"{PREFIX}text/plain": re.sub(r"(?<=\d) ?%", "\N{NARROW NO-BREAK SPACE}%", text)},
             metadata={"scrapbook": {"name": name, "mime_prefix": PREFIX}},
             raw=True,
         )

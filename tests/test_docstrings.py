@@ -14,7 +14,7 @@ LONGEST = 30
 FILES = {
     str(path.relative_to(HOUSE)): ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(HOUSE.rglob("*.py"))
-    if path.parent.name != "theory" and path.name not in ("_moved.py", "_interrupted.py")
+    if path.name not in ("_moved.py", "_interrupted.py")
 }
 #: Parts of a docstring, which end the sentence before them.
 PARTS = "Args|Returns|Yields|Raises|Note|Notes|Attributes|Source|Example"

@@ -1,5 +1,7 @@
 """Numbers in prose: what a cell glues is what the page finds, and no part of the cell's output."""
 
+import ast
+
 import IPython.display
 import nbformat.v4
 import pytest
@@ -27,6 +29,15 @@ def test_the_page_shows_each_number_by_its_name_as_it_was_rounded(cell):
     found = {name: output["data"]["text/plain"] for name, output in extract_glue_data_cell(cell)}
     shown = {name: format_plain_text(text, "s") for name, text in found.items()}
     assert shown == {"density": "0.920", "levels": "3", "words": "one seed"}
+
+
+@pytest.mark.parametrize("text", ["12%", "12 %", "3.1% to 12%", "it's 12%"])
+def test_a_line_never_breaks_before_a_per_cent_sign(cell, text):
+    glue(share=text)
+    (shown,) = extract_glue_data_cell(cell)
+    said = ast.literal_eval(shown[1]["data"]["text/plain"])
+    assert "12\N{NARROW NO-BREAK SPACE}%" in said
+    assert said.replace("\N{NARROW NO-BREAK SPACE}", "") == text.replace(" %", "%")
 
 
 def test_the_cell_shows_what_it_printed_and_nothing_else(cell):

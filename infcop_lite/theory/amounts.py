@@ -220,8 +220,8 @@ def transfer_slope(weights: Tensor, giver: int, taker: int, p: float, q: float) 
 def robin_hood_counterexample(p: float, q: float) -> tuple[Tensor, Tensor]:
     """Return weights that become *more* unequal by the PQ index when the rich gives to the poor.
 
-    Source: (T1.5); derived. For p > 1 one huge weight watches two small ones, for q < 1 a crowd
-    of tiny weights does; they grow until the transfer from 2 to 1 raises the index.
+    Source: (T1.5); derived. The transfer is from 2 to 1. For p > 1 one huge weight is added, for
+    q < 1 a crowd of tiny ones. What is added grows until the transfer raises the index.
 
     Args:
         p, q: norm orders, 0 < p < q, both above 1 or both below.

@@ -116,8 +116,8 @@ def best_interval(epochs: float, probe: float) -> int:
     """Return the whole number of epochs between checks that costs least, by `interval_cost`.
 
     Source: (T5.2); derived here. The smallest s with s (s + 1) >= a (2 tau - 1), and at most
-    2 tau - 1: beyond, no level has a mean of tau and is even over the interval. Of played levels
-    it is the best one where they are even over every interval that is compared.
+    2 tau - 1. Beyond that, no level has a mean of tau and is even over the interval. Of played
+    levels it is the best one where they are even over every interval that is compared.
 
     Args:
         epochs: tau, as for `interval_cost`.
