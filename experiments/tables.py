@@ -20,7 +20,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ from infcop_lite.train import AUTOCAST
 from infcop_lite.tree import Result
 
 FULL = "full"
-FOR_A_GPU = ("resnet18", "vgg16")  # tables that a CPU runs for days, and only if asked
+WIDE = ("airnet-64", "airnet-64-converged", "airnet-64-epochs")
+FOR_A_GPU = ("resnet18", "vgg16", *WIDE)  # tables that a CPU runs for days, and only if asked
 EXACT = {"tf32": False}  # how a GPU multiplies; noted at every start
 LARGEST = 2**24  # weights; the masks of more would weigh megabytes
 
@@ -380,6 +381,18 @@ TABLES |= {
         for table, totals in zip(CONFIRMATION, ((26, 138), (18, 74)), strict=True)
     },
 }
+#: The tables of airnet again, of a network four times as wide, with ten seeds.
+for wide in WIDE:
+    narrow = wide.replace("-64", "")
+    SHARED[wide] = SHARED[narrow] | {"model": "airnet-64"}
+    TABLES[wide] = {
+        name: replace(
+            family,
+            seeds=range(10),
+            replay=tuple(place.replace(narrow, wide) for place in family.replay),
+        )
+        for name, family in TABLES[narrow].items()
+    }
 
 
 def configs_of(table: str, family: str, seed: int, device: str) -> dict[str, Config]:

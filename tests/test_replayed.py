@@ -3,6 +3,7 @@
 import doctest
 import functools
 import re
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ TINY = {"data": "digits", "model": "mlp", "subset": 400, "fraction": 0.5, "level
 TINY |= {"warmup_epochs": 1, "probe_size": 20, "check_steps": 1, "last_schedule": "linear"}
 RULES = {"k = 1": {"stop": FixedEpochs(1)}, "loss": {"stop": "loss"}}
 NEW = ("mlp-replay", "airnet", "airnet-converged", "airnet-epochs", "mlp-epochs", "lenet5-global")
+NEW += tables.WIDE
 TIMES = [0.0, 0.127660, 0.255319, 0.382979, 0.510638, 1.02128]
 
 
@@ -176,7 +178,7 @@ def prunings(model, fraction, scope, final_density):
     """Return how often that network is pruned; the fixed first layer of airnet counts as dense."""
     noise = torch.randn(60, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = SimpleNamespace(train=SimpleNamespace(inputs=noise), classes=tuple("0123456789"))
-    network = models.build(model, images if model == "airnet" else None)
+    network = models.build(model, images if model.startswith("airnet") else None)
     config = Config(model=model, fraction=fraction, scope=scope, final_density=final_density)
     masks, number = full_masks(network), 0
     while not is_sparse_enough(masks, config):
@@ -199,6 +201,8 @@ def test_the_tables_prune_as_often_as_protocol_md_says():
         ("lenet5", True): {16},
         ("airnet", False): {4},
         ("airnet", True): {16},
+        ("airnet-64", False): {4},
+        ("airnet-64", True): {16},
     }
 
 
@@ -216,6 +220,18 @@ def total(table, family, epochs=None):
 def test_the_core_table_has_dense_networks_at_one_epoch_a_level_and_at_full_retraining(table):
     assert {"dense-16", "dense-36"} <= set(tables.TABLES[table])
     assert (total(table, "fixed", 1), total(table, "fixed")) == (16, 36)
+
+
+def test_the_wide_tables_for_a_gpu_are_those_of_airnet_but_for_network_and_seeds():
+    for wide in tables.WIDE:
+        narrow = wide.replace("-64", "")
+        assert tables.TABLES[wide].keys() == tables.TABLES[narrow].keys()
+        for name, family in tables.TABLES[wide].items():
+            assert list(family.seeds) == list(range(10))
+            assert all(place.partition("/")[0] == wide for place in family.replay)
+            pair = [tables.configs_of(table, name, 0, "cpu") for table in (wide, narrow)]
+            for rule in (tables.FULL, *family.rules):
+                assert replace(pair[0][rule], model="airnet") == pair[1][rule]
 
 
 def test_dense_anchors_cost_what_arms_cost():
@@ -316,9 +332,10 @@ def test_the_arms_that_protocol_names_have_its_labels_and_run_where_it_says():
         for name, family in families.items()
         if set(tables.WAITED) <= set(family.rules)
     }
-    fixed = {(table, "fixed") for table in ("mlp-replay", "airnet", "lenet5-global")}
+    fixed = {(table, "fixed") for table in ("mlp-replay", "airnet", "airnet-64", "lenet5-global")}
     fixed |= {(table, "fixed") for table in tables.CONFIRMATION}
-    assert with_arms == fixed | {("airnet-converged", "going-on")}
+    going_on = {(table, "going-on") for table in ("airnet-converged", "airnet-64-converged")}
+    assert with_arms == fixed | going_on
     for table, name in with_arms:
         assert f"{table}/{name}" in tables.TABLES[table][name].replay, "each with its replay"
 
