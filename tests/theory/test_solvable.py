@@ -546,6 +546,15 @@ def test_t7_20_at_equal_cost_rewinding_has_the_geometric_mean_of_the_excesses():
     assert back == pytest.approx(gap ** (1 - 1 / levels) * on ** (1 / levels))
 
 
+def test_t7_20_a_network_trained_for_less_may_prune_another_input():
+    """So the geometric mean needs that both protocols end on one mask."""
+    start, best = torch.tensor([[0.0, 0.5]]).double(), torch.tensor([[1.0, 0.9]]).double()
+    full, times = torch.ones(1, 2).bool(), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    short, long = s.masked_path(start, best, full, torch.eye(2), times)
+    assert short.abs().argmin() == 0
+    assert long.abs().argmin() == 1
+
+
 def test_t7_21_the_excess_from_a_start_is_the_loss_of_its_path_less_the_price():
     times = torch.tensor([0.0, 0.4, 3.0]).double()
     for seed in range(25):
