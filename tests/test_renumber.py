@@ -1,5 +1,6 @@
 """The contents number the chapters: files, links and mentions follow one line that moves."""
 
+import re
 import subprocess
 
 import pytest
@@ -73,6 +74,20 @@ def test_a_link_on_a_number_alone_follows_its_address():
 
 def test_the_chapters_of_the_book_have_the_numbers_of_the_contents():
     assert renumber.renamed(renumber.in_order()) == {}
+
+
+def test_a_link_that_names_a_number_leads_to_the_chapter_of_that_number():
+    """Two links on bare numbers said 10 and 15 and led to chapters 11 and 16."""
+    names = r"\[(?:[Cc]hapter |[Aa]ppendix )?(\d+)\]\([^)\s]*?\b(\d\d)-[\w-]+\.ipynb[^)\s]*\)"
+    links = [
+        (name, *link)
+        for name in renumber.tracked(renumber.ROOT)
+        if name.startswith(("notebooks/", "book/", "course/", "README"))
+        and name.endswith((".md", ".ipynb"))
+        for link in re.findall(names, (renumber.ROOT / name).read_text("utf-8"))
+    ]
+    assert len(links) > 100
+    assert [link for link in links if int(link[1]) != int(link[2])] == []
 
 
 def test_old_addresses_lead_to_the_new_ones(house):
