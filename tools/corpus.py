@@ -200,7 +200,7 @@ def _first(source: Source, notebook: Json) -> dict[str, float]:
 
 
 def answers(source: Source) -> Iterator[Case]:
-    """Single answers of assignment 3: tidy, of other types, that do not come back, that cheat."""
+    """Single answers about stopping: tidy, of other types, that do not come back, that cheat."""
     tidy = """def stop_epoch(checks, tolerance, budget):
     for epoch, distance in checks:
         if (
