@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOME = [
     *("right.ipynb", "tidy.ipynb", "numpy.ipynb", "latin-1.ipynb", "script.py", "brackets.ipynb"),
     *("half.ipynb", "loops.ipynb", "cell-os-exit.ipynb", "cheat-assert-close.ipynb"),
-    *("cheat-talks.ipynb", "02-wrong-00.ipynb"),
+    *("cheat-talks.ipynb", "02-wrong-00.ipynb", "library.ipynb"),
     *("other-types-05-cifar10.ipynb", "last-misconceptions-05-cifar10.ipynb"),
 ]
 CIFAR = masters.MASTERS / "05-cifar10.ipynb"
@@ -103,6 +103,7 @@ def test_both_back_ends_find_the_points_that_were_earned(some, cases, file):
     [
         ("right.ipynb", "stop_epoch", "right", ""),
         ("loops.ipynb", "stop_epoch", "stopped", "stop_epoch gave no answer in time"),
+        ("library.ipynb", "flow_distance", "wrong", "to be written without infcop_lite"),
         ("brackets.ipynb", "", "unreadable", "it is no notebook: hand in the file"),
         (
             "half.ipynb",
