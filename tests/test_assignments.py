@@ -46,10 +46,22 @@ def run(notebook):
 
 
 def test_there_are_enough():
-    without = "06-does-it-hold-where-the-paper-lives"  # its runs still grow
-    assert {m.stem for m in MASTERS} == {p.stem for p in build.notebooks()[:16]} - {without}
+    assert {m.stem for m in MASTERS} == {p.stem for p in build.notebooks()[:16]}
     for master in MASTERS:
         assert 4 <= len(assignments.read(master)) <= 6
+
+
+@each_master
+def test_an_assignment_has_the_number_of_the_chapter_that_it_names(master):
+    """The number stands in names and links only, where `make renumber` moves it."""
+    cells = nbformat.read(master, as_version=4).cells
+    title = next(cell.source for cell in cells if cell.cell_type == "markdown")
+    chapter = f"chapter {int(master.stem[:2])},"
+    assert re.match(rf"# Assignment: .+\n\nThis belongs to \[{chapter} \*", title)
+    assert f"](../../notebooks/{master.name})" in title
+    assert cells[0].source.splitlines()[1] == f"name: {master.stem}"
+    listed = master.with_suffix(".wrong.md").read_text("utf-8")
+    assert listed.startswith("# Typical wrong answers\n")
 
 
 @each_master
@@ -133,7 +145,7 @@ def test_a_seed_or_a_folder_that_makes_no_sense_is_refused_in_one_line(tmp_path,
 
 
 def test_adding_up_fractions_of_pruning_earns_nothing():
-    """Two prunings by a fifth do not remove two fifths: the first error of assignment 2."""
+    """Two prunings by a fifth do not remove two fifths: the first error listed in chapter 2."""
     answer = masters.wrong_answers(MASTERS[1])[0]
     tests = next(q.tests for q in assignments.read(MASTERS[1]) if q.name == "num_prunings")
     assert answer.tests == {test.name for test in tests}

@@ -1,14 +1,18 @@
 """Grading a folder: what was earned is found, by either back-end, whatever the notebook does."""
 
 import csv
+import json
 import os
 from pathlib import Path
 
 import assignments
 import corpus
+import everywhere
 import grade
+import masters
 import pytest
 import submission
+import variants
 from submission import Limits
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -16,15 +20,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOME = [
     *("right.ipynb", "tidy.ipynb", "numpy.ipynb", "latin-1.ipynb", "script.py", "brackets.ipynb"),
     *("half.ipynb", "loops.ipynb", "cell-os-exit.ipynb", "cheat-assert-close.ipynb"),
-    *("cheat-talks.ipynb", "02-wrong-00.ipynb"),
+    *("cheat-talks.ipynb", "02-wrong-00.ipynb", "library.ipynb"),
+    *("other-types-05-cifar10.ipynb", "last-misconceptions-05-cifar10.ipynb"),
 ]
+CIFAR = masters.MASTERS / "05-cifar10.ipynb"
+MASTERS = sorted(masters.MASTERS.glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Two assignments."""
+    """Three assignments."""
     into = tmp_path_factory.mktemp("built")
-    for master in (corpus.STOPPING, corpus.PRUNING):
+    for master in (corpus.STOPPING, corpus.PRUNING, CIFAR):
         assignments.make(master, into)
     return into
 
@@ -53,19 +60,37 @@ def points(rows):
 
 @pytest.fixture(scope="module")
 def cases(built):
-    """Every case, by its file."""
-    return {case.file: case for case in corpus.cases(lambda master: built / master.stem)}
+    """Every case of the assignments that are built, by its file."""
+    found = corpus.cases(lambda master: built / master.stem)
+    found += everywhere.submissions(corpus.Source(CIFAR, built / CIFAR.stem))
+    return {case.file: case for case in found}
 
 
 @pytest.fixture(scope="module")
 def some(built, cases, tmp_path_factory):
-    """Twelve submissions, graded, and the folder."""
+    """A submission of each kind, graded, and the folder."""
     folder = tmp_path_factory.mktemp("some")
     return graded(built, folder, [cases[file] for file in SOME]), folder
 
 
 def test_there_is_a_submission_of_every_kind(cases):
     assert len(cases) >= 60
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_each_assignment_has_right_answers_written_otherwise_and_wrong_ones(tmp_path, master):
+    """They earn what is said of them where the tests run, too: nothing is lost in between."""
+    source = corpus.Source(master, assignments.make(master, tmp_path))
+    tests = variants.callables(source.questions)
+    found = list(everywhere.submissions(source))
+    assert len({case.content for case in found}) == 6
+    assert sum(case.points == source.full for case in found) == 4
+    for case in found:
+        cells = [c["source"] for c in json.loads(case.content)["cells"] if c["cell_type"] == "code"]
+        last = cells.index(assignments.SO_FAR)
+        cells = [c for c in [*cells[:last], *cells[last + 1 :]] if not submission.is_test(c)]
+        failing = set(variants.complaints(tests, variants.names(cells)))
+        assert source.earned(failing) == case.points, case.file
 
 
 @pytest.mark.parametrize("file", SOME)
@@ -78,6 +103,7 @@ def test_both_back_ends_find_the_points_that_were_earned(some, cases, file):
     [
         ("right.ipynb", "stop_epoch", "right", ""),
         ("loops.ipynb", "stop_epoch", "stopped", "stop_epoch gave no answer in time"),
+        ("library.ipynb", "flow_distance", "wrong", "to be written without infcop_lite"),
         ("brackets.ipynb", "", "unreadable", "it is no notebook: hand in the file"),
         (
             "half.ipynb",
@@ -157,10 +183,16 @@ def test_each_submission_is_held_against_its_own_variant(built, tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_both_back_ends_agree_on_every_submission(built, cases, tmp_path):
-    rows = graded(built, tmp_path, list(cases.values()))
-    assert {file: points(found) for file, found in rows.items()} == {
-        file: pytest.approx(case.points) for file, case in cases.items()
+def test_both_back_ends_agree_on_every_submission(tmp_path):
+    (tmp_path / "made").mkdir()
+    made = {master: assignments.make(master, tmp_path / "made") for master in MASTERS}
+    cases = corpus.cases(made.__getitem__)
+    for master, folder in made.items():
+        cases += everywhere.submissions(corpus.Source(master, folder))
+    (tmp_path / "in").mkdir()
+    rows = graded(tmp_path / "made", tmp_path / "in", cases)
+    assert {case.file: points(rows[case.file]) for case in cases} == {
+        case.file: pytest.approx(case.points) for case in cases
     }
 
 

@@ -26,6 +26,17 @@ def test_what_comes_back_is_what_was_sent():
         torch.testing.assert_close(back, tensor)
 
 
+def test_a_set_is_a_set_and_a_text_a_text_whoever_made_it():
+    """A right answer that was a set earned nothing: it came back as something unknown."""
+    pairs = [({"b", "a"}, {"a", "b"}), (frozenset({(1, 2)}), {(1, 2)}), (set(), set())]
+    for value, expected in [*pairs, ({"a": 1}.keys(), {"a"}), ({np.int64(3)}, {3})]:
+        assert there_and_back(0, lambda _, value=value: value) == expected
+        assert there_and_back(value, lambda v: v) == expected
+    assert there_and_back(0, lambda _: [{"a"}, np.str_("b")]) == [{"a"}, "b"]
+    with pytest.raises(WireError):
+        Table().unpack(json.dumps([{"set": [{"shared": 0}]}, [["list", []]]]).encode())
+
+
 def test_a_change_of_an_argument_is_a_change_here():
     weights, names = torch.tensor([1.0, 2.0]), {"a": [1]}
 

@@ -200,7 +200,7 @@ def _first(source: Source, notebook: Json) -> dict[str, float]:
 
 
 def answers(source: Source) -> Iterator[Case]:
-    """Single answers of assignment 3: tidy, of other types, that do not come back, that cheat."""
+    """Single answers about stopping: tidy, of other types, that do not come back, that cheat."""
     tidy = """def stop_epoch(checks, tolerance, budget):
     for epoch, distance in checks:
         if (
@@ -216,6 +216,8 @@ def answers(source: Source) -> Iterator[Case]:
     bomb = "def flow_distance(flow, reference):\n    return torch.ones(10**11)"
     calls = "def flow_distance(flow, reference):\n    import socket\n"
     calls += "    socket.create_connection(('127.0.0.1', 9))"
+    library = "def flow_distance(flow, reference):\n    from infcop_lite import flows\n"
+    library += "    return flows.flow_distance(flow, reference)"
     equal = EQUAL + "def flow_distance(flow, reference):\n    return Equal()"
     ends = "def stop_epoch(checks, tolerance, budget):\n    import os\n    os._exit(0)"
     renamed = source.of("stop_epoch").replace("stop_epoch", "stopping_epoch")
@@ -246,7 +248,8 @@ def answers(source: Source) -> Iterator[Case]:
     for name, text in lost.items():
         cells = notebook_of(source.cells(stop_epoch=text))
         yield Case(f"{name}.ipynb", as_file(cells), source.without("stop_epoch"))
-    for name, text in {"bomb": bomb, "calls-home": calls, "equal-to-all": equal}.items():
+    others = {"bomb": bomb, "calls-home": calls, "library": library, "equal-to-all": equal}
+    for name, text in others.items():
         cells = notebook_of(source.cells(flow_distance=text))
         yield Case(f"{name}.ipynb", as_file(cells), source.without("flow_distance"))
     missing = [cell for cell in source.right if source.of("flow_distance") != cell["source"]]

@@ -24,7 +24,7 @@ from grade_with_pytest import Grading
 from gradebook import Graded, Mark, Student
 from masters import MASTERS, ROOT, Question
 from otter.test_files import ExceptionTestFile
-from submission import Limits, Notebook, Running, read
+from submission import Limits, Notebook, Running, not_needed, read
 
 
 class Refused(Exception):
@@ -138,9 +138,10 @@ def grade(
         return Graded(path, Student.of(path, None), "", [], time.monotonic() - started, str(error))
     folders = (MASTERS, assignment.folder.parent, path.parent)
     closed = [folder for folder in folders if not ROOT.is_relative_to(folder)]
+    without = not_needed(assignment.folder)
     found: list[Verdicts] = []
     for name in backends:
-        with Running(notebook, limits, closed) as running:
+        with Running(notebook, limits, closed, without) as running:
             verdicts, seconds = BACKENDS[name](assignment, running)
         found.append(verdicts)
     marks = [

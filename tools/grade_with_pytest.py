@@ -8,7 +8,7 @@ the notebook calls by that name.
 from pathlib import Path
 
 import pytest
-from submission import Limits, Running, read
+from submission import Limits, Running, not_needed, read
 
 
 class Grading:
@@ -57,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
         notebook = read(path)
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"cannot grade {path}: {error}") from None
-    running = Running(notebook, Limits(), closed=[Path(__file__).parent.parent])
+    folder = Path(__file__).parent.parent
+    running = Running(notebook, Limits(), closed=[folder], without=not_needed(folder))
     running.__enter__()
     config.add_cleanup(lambda: running.__exit__())
     config.pluginmanager.register(Grading(running))

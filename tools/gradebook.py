@@ -96,8 +96,12 @@ def _shown(test: Test, message: str) -> str:
 
 
 def _kind(name: str, messages: Iterable[str]) -> str:
-    """How a question failed that earned nothing: by the first words after its name."""
-    words = [message.removeprefix(f"{name} ") for message in messages]
+    """How a question failed that earned nothing: by the first words after its name.
+
+    >>> _kind("ends", ["ends ended its process"]), _kind("ended_by", ["ended_by(1) should be 2"])
+    ('stopped', 'wrong')
+    """
+    words = [m.removeprefix(f"{name} ") if m.startswith(f"{name} ") else "" for m in messages]
     if all(word.startswith("is not defined") for word in words):
         return "missing"
     if any(word.startswith(("gave no answer", "ended", "did not")) for word in words):

@@ -34,7 +34,13 @@ LOOKS = {"os.listdir", "os.scandir", "os.chdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def serve(connection: Connection, scratch: str, memory: int, closed: Iterable[str]) -> None:
+def serve(
+    connection: Connection,
+    scratch: str,
+    memory: int,
+    closed: Iterable[str],
+    without: Iterable[str] = (),
+) -> None:
     """Run cells and calls until the connection ends.
 
     Args:
@@ -42,6 +48,7 @@ def serve(connection: Connection, scratch: str, memory: int, closed: Iterable[st
         scratch: a folder of its own, the only one that may be written to.
         memory: bytes that it may take, beyond what is loaded.
         closed: folders that it may not read, with tests or the work of others.
+        without: modules that it may not import, since answers are to be written without them.
     """
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -59,7 +66,8 @@ def serve(connection: Connection, scratch: str, memory: int, closed: Iterable[st
     torch.set_num_threads(1)
     shell = _shell()
     _limit(memory)
-    sys.addaudithook(_guard(os.path.realpath(scratch), [os.path.realpath(f) for f in closed]))
+    folders = [os.path.realpath(folder) for folder in closed]
+    sys.addaudithook(_guard(os.path.realpath(scratch), folders, set(without)))
     connection.send_bytes(b"ready")
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
@@ -90,8 +98,10 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _guard(scratch: str, closed: list[str]) -> Callable[[str, tuple[Any, ...]], None]:
-    """What is asked before Python opens files, connections or other programs; it stays."""
+def _guard(
+    scratch: str, closed: list[str], without: set[str]
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """What is asked before Python imports, or opens files, connections or programs; it stays."""
 
     def within(path: Any, folders: Iterable[str]) -> bool:
         real = os.path.realpath(os.fsdecode(path))
@@ -100,6 +110,8 @@ def _guard(scratch: str, closed: list[str]) -> Callable[[str, tuple[Any, ...]], 
     files = {"open", *CHANGES, *LOOKS}
 
     def guard(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "import" and arguments[0].partition(".")[0] in without:
+            raise ImportError(f"the answers are to be written without {arguments[0]}")
         if event in NETWORK:
             raise PermissionError("a graded notebook has no network")
         if event in PROGRAMS:

@@ -113,15 +113,30 @@ def is_test(source: str) -> bool:
     return bool(lines)
 
 
+def not_needed(folder: Path) -> list[str]:
+    """The library, unless the student notebook of the assignment in this folder names it."""
+    handed_out = [read(path) for path in (folder / "student").glob("*.ipynb")]
+    cells = [source for notebook in handed_out for source in notebook.cells]
+    named = any("infcop_lite" in source for source in cells if not is_test(source))
+    return [] if named or not handed_out else ["infcop_lite"]
+
+
 class Running:
     """A notebook in a process of its own, begun again when that ends.
 
     Use it in a `with`; `functions` are what tests call.
     """
 
-    def __init__(self, notebook: Notebook, limits: Limits, closed: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        notebook: Notebook,
+        limits: Limits,
+        closed: Iterable[Path] = (),
+        without: Iterable[str] = (),
+    ) -> None:
         self.cells = [source for source in notebook.cells if not is_test(source)]
         self.limits, self.closed = limits, [str(folder) for folder in closed]
+        self.without = list(without)
         self.errors: dict[int, str] = {}  # cell -> how it failed
         self.stopped: dict[int, str] = {}  # cell -> why it is passed over
         self.ended = ""  # why nothing runs any more
@@ -207,7 +222,7 @@ class Running:
         ours, theirs = server.Pipe()
         self._line = Line(ours)
         folder = tempfile.mkdtemp(dir=self._scratch.name)
-        settings = (theirs, folder, self.limits.memory, self.closed)
+        settings = (theirs, folder, self.limits.memory, self.closed, self.without)
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")  # which it would load, and need not
         try:

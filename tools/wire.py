@@ -1,13 +1,13 @@
 """Values between a grader and the process of a student: data only, nothing that runs when read.
 
-What a test hands over and what comes back may be numbers, texts, lists, tuples, dicts, arrays and
-tensors. Lists, dicts and the memory of tensors stand once in a table, so that the other side sees
-who shares what with whom, and a change of an argument is a change here too.
+What a test hands over and what comes back may be numbers, texts, lists, tuples, sets, dicts,
+arrays and tensors. Lists, dicts and the memory of tensors stand once in a table, so that the other
+side sees who shares what with whom, and a change of an argument is a change here too.
 """
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,12 @@ class Table:
     def _node(self, value: Any, depth: int) -> Node:
         if value is None or type(value) in (bool, int, float, str):
             return value
+        if isinstance(value, str):  # numpy's
+            return str(value)
         if isinstance(value, tuple) and depth < 50:
             return {"tuple": [self._node(part, depth + 1) for part in value]}
+        if isinstance(value, Set) and depth < 50:  # the keys of a dict, too
+            return {"set": [self._node(part, depth + 1) for part in value]}
         if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "biufc":
             text = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
             return {"array": [value.dtype.str, list(value.shape), text]}
@@ -150,6 +154,8 @@ class Table:
         ((kind, content),) = node.items()
         if kind == "tuple":
             return tuple(self._value(part) for part in content)
+        if kind == "set":
+            return {self._value(part) for part in content}
         if kind == "array":
             name, shape, text = content
             if np.dtype(name).kind not in "biufc":
