@@ -118,6 +118,46 @@ def own(differences: Sequence[float] | pd.Series) -> Estimate:
     return Estimate(float(values.mean()), float(stats.sem(values)), len(values) - 1, len(values))
 
 
+def unpaired(a: Sequence[float] | pd.Series, b: Sequence[float] | pd.Series) -> Estimate:
+    """Return the difference of two means whose values share nothing, as runs of two devices do.
+
+    Source: Welch 1947, with the degrees of freedom of Satterthwaite 1946.
+
+    Args:
+        a, b: one value per run; the numbers of runs may differ.
+
+    >>> found = unpaired([2.0, 4.0], [1.0, 1.0, 1.0])
+    >>> found.mean, round(found.error, 3), found.df
+    (2.0, 1.0, 1.0)
+    """
+    of = own(a), own(b)
+    variances = [found.error**2 for found in of]
+    total = sum(variances)
+    parts = sum(v**2 / found.df for v, found in zip(variances, of, strict=True))
+    df = total**2 / parts if parts else np.nan
+    return Estimate(of[0].mean - of[1].mean, total**0.5, df, min(found.pairs for found in of))
+
+
+def between(runs: pd.DataFrame, others: pd.DataFrame) -> Estimate:
+    """Return how far one arm lies above another, seed by seed where the runs are pairs.
+
+    Two runs of a seed are a pair if one device made both: they begin with the same bits. If one of
+    them is not, all runs are compared as two groups.
+
+    Args:
+        runs, others: a line for each run, with its seed, accuracy and device.
+
+    >>> one = pd.DataFrame({"seed": [0, 1], "accuracy": [0.5, 0.7], "device": "cpu"})
+    >>> other = pd.DataFrame({"seed": [0, 1], "accuracy": [0.4, 0.6], "device": ["cpu", "gpu"]})
+    >>> [round(between(one, it).error, 3) for it in (other.assign(device="cpu"), other)]
+    [0.0, 0.141]
+    """
+    both = runs.merge(others, on="seed", suffixes=("", "_other"))
+    if (both["device"] == both["device_other"]).all():
+        return own(both["accuracy"] - both["accuracy_other"])
+    return unpaired(runs["accuracy"], others["accuracy"])
+
+
 def pooled(
     differences: Sequence[float] | pd.Series, noise: Noise, runs: Sequence[float] | float = 2.0
 ) -> Estimate:

@@ -130,3 +130,21 @@ def test_nothing_is_shown_where_no_noise_is_known():
         assert not line["beats"]
         assert not line["shown_useless"]
         assert math.isnan(line["detectable"])
+
+
+def test_two_groups_are_compared_as_welch_does():
+    a, b = [0.685, 0.677, 0.690], [0.673, 0.668, 0.674, 0.675, 0.671]
+    found, known = verdicts.unpaired(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert found.p() == pytest.approx(known.pvalue)
+    assert found.interval() == pytest.approx(tuple(known.confidence_interval()))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_runs_of_two_devices_are_no_pairs(elsewhere):
+    seeds = range(3)
+    one = pd.DataFrame({"seed": seeds, "accuracy": [0.5, 0.6, 0.8], "device": "cpu"})
+    other = one.assign(accuracy=one["accuracy"] - 0.1, device=["cpu", "cpu", "gpu"])
+    other = other if elsewhere else other.assign(device="cpu")
+    found = verdicts.between(one, other)
+    assert found.mean == pytest.approx(0.1)
+    assert found.error == pytest.approx(0.1247 if elsewhere else 0, abs=1e-3)
