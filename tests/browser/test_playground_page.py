@@ -239,9 +239,9 @@ def test_the_chosen_rule_is_explained_and_the_last_density_is_what_the_prunings_
         said.add(described.inner_text())
     assert len(said) == 7
     goal = page.locator("label", has=page.get_by_label("Down to"))
-    assert "8 prunings leave 17 %" in goal.inner_text()
+    assert "8 prunings: 17 %" in goal.inner_text()
     page.get_by_label("Down to").select_option("0.05")
-    assert "14 prunings leave 4 %" in goal.inner_text()
+    assert "14 prunings: 4 %" in goal.inner_text()
 
 
 def test_a_sweep_that_is_stopped_says_what_it_holds_and_no_more(play_page):
@@ -269,6 +269,9 @@ def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page)
     line = page.get_by_label("A level ends when")
     assert line.input_value() == "loss <= ref_loss"
     assert not page.locator("#playground .pg-eps").is_visible()
+    chart = page.locator("#playground .pg-drag")
+    assert chart.locator(".pg-title").inner_text() == "training loss, in nats"
+    assert not page.get_by_text("With the tolerance as it stands").is_visible()
     line.fill("information < x and los")
     assert line.get_attribute("aria-invalid") == "true"
     trouble = page.locator("#playground [role=status]").filter(has_text="This rule cannot be read")
@@ -279,6 +282,8 @@ def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page)
     assert line.get_attribute("aria-invalid") == "false"
     line.press("Enter")
     assert page.locator("#playground .pg-eps").is_visible()
+    assert chart.locator(".pg-title").first.inner_text().startswith("distance of the information")
+    assert chart.locator(".pg-halo").text_content() == "x = 0.5"
     assert page.get_by_role("button", name="Sweep: 20 values of x × 5 seeds, 220 runs").is_visible()
     run, setting = finished(page), page.evaluate("location.hash")
     assert "rule=own&text=information%20%3C%20x%20and%20epoch%20%3E%3D%200.6" in setting

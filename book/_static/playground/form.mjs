@@ -120,7 +120,7 @@ export function form(turned) {
     const said = (settings) => {
       if (name === "density") {
         const left = densities(settings); // the last pruning is whole, so it may lead below
-        return `${left.length - 1} prunings leave ${percent(left.at(-1))}`;
+        return `${left.length - 1} prunings: ${percent(left.at(-1))}`;
       }
       return choices || isNumber ? "" : shown(settings[name]);
     };

@@ -32,15 +32,14 @@ export const RULES = {
   },
   fixed: {
     title: "fixed number of epochs", says: "Every level but the last is trained for the same number of epochs; nobody looks at the network.",
-    fixed: 3, reads: "distance of the information flow, in units of the reference",
+    fixed: 3,
   },
   full: {
     title: "full budget", says: "Every level is trained for its whole budget.",
-    reads: "distance of the information flow, in units of the reference",
   },
   own: {
     title: "a rule of your own", says: "A level ends at the first check at which your line is true.",
-    epsilon: 0.5, isText: true, reads: "distance of the information flow, in units of the reference",
+    epsilon: 0.5, isText: true,
   },
 };
 export const EPSILON = { min: 0.01, max: 4 };

@@ -1,6 +1,6 @@
 // The parts of the page, and what they show: no part of it knows how a run goes on.
 import { alone, gains, single, verdict } from "./compare.mjs";
-import { drawCurve, epsilonAt } from "./curve.mjs";
+import { decides, drawCurve, epsilonAt } from "./curve.mjs";
 import { painter } from "./edges.mjs";
 import { drawFrontier } from "./frontier.mjs";
 import { drawGauges } from "./gauges.mjs";
@@ -48,7 +48,7 @@ export function view(root, form, press, dragged) {
   const canvas = html("canvas", { role: "img", "aria-label": NETWORK });
   const gauges = html("div"), curve = html("div", { class: "pg-drag" }), frontier = html("div");
   const words = html("p", { class: "pg-verdict", role: "status", "aria-live": "polite" });
-  const progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
+  const would = html("span", {}, " ○ With the tolerance as it stands, it would end here."), progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
   const paint = painter(canvas), digit = reading();
   root.replaceChildren(
     html("div", { class: "pg-row" }, play, button("Step", "step"), button("Full run", "full"), button("Reset", "reset")),
@@ -59,7 +59,7 @@ export function view(root, form, press, dragged) {
         html("p", { class: "pg-key" }, "The bar leads from the reference, the network after the warm-up, to the network now. The distance below is made of these bars."))),
     html("h2", {}, "When does a level end?"),
     curve,
-    html("p", { class: "pg-key" }, "● a level ended here. ○ With the tolerance as it stands, it would end here."),
+    html("p", { class: "pg-key" }, "● a level ended here.", would),
     form.epsilon, form.knobs,
     html("h2", {}, "Was it worth it?"),
     frontier,
@@ -91,7 +91,10 @@ export function view(root, form, press, dragged) {
       if (check) drawGauges(gauges, check.flows.information, check.references.information);
       else gauges.replaceChildren();
     },
-    curve: (checks, settings, levels, target) => drawCurve(curve, checks, settings, levels, target),
+    curve(checks, settings, levels, target) {
+      drawCurve(curve, checks, settings, levels, target);
+      would.hidden = !decides(settings);
+    },
     /** Draw the runs, say what they come to; return how the last one compares, if that is known. */
     frontier(found, settings, full) {
       drawFrontier(frontier, found, full);
