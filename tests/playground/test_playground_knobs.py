@@ -80,7 +80,7 @@ def test_a_run_ends_at_the_density_that_the_page_promises():
 
 
 def test_a_sweep_counts_tolerances_their_timetables_and_the_line_of_each_seed():
-    """Twenty tolerances or one, a timetable for each if the rule looks, eight constants; five seeds."""
+    """Twenty tolerances or one, as many timetables if it looks, eight constants; five seeds."""
     looking = dict.fromkeys(["information", "gradient", "mask"], 5 * (20 + 20 + 8))
     once = {"loss": 5 * (1 + 1 + 8), "own": 5 * (1 + 1 + 8)}
     assert told()["sweeps"] == looking | once | dict.fromkeys(["fixed", "full"], 5 * (1 + 8))

@@ -70,7 +70,9 @@ def test_one_run_is_within_noise_unless_it_lies_beyond_what_the_images_leave_unc
     found = weighed([])
     shares = (np.array([0.95, 1]) * 360 + 2) / 364
     assert found["uncertain"] == pytest.approx(1.96 * np.sqrt(shares * (1 - shares) / 364))
-    said = [re.search(r"gained (.+) ± ([\d.]+) points, (.+) with", each) for each in found["single"]]
+    said = [
+        re.search(r"gained (.+) ± ([\d.]+) points, (.+) with", each) for each in found["single"]
+    ]
     assert [each[1] for each in said] == ["5.0", "0.0", "−15.0"]
     assert [each[3] for each in said] == [
         "more than the noise of one run",
