@@ -39,4 +39,5 @@ const rows = tolerances(DEFAULTS).map((epsilon) => {
 });
 const [found, told] = [swept, replayed].map((all) => compare.gains(all, lines));
 const verdict = `${compare.verdict(found, swept.size)} ${compare.alone(found, told)}`;
-console.log(JSON.stringify({ full, sweep, rows, verdict }));
+const many = [rows.length, constants(DEFAULTS.epochs).length + 1, SEEDS];
+console.log(JSON.stringify({ full, sweep, rows, verdict, many }));

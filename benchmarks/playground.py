@@ -71,9 +71,9 @@ def swept(found: dict[str, Any]) -> list[str]:
     return [
         "## The sweep at the first setting",
         "",
-        "Means over five seeds and their 95 % intervals; accuracy in percent, gains over a fixed",
-        "number of epochs of the same cost and seed in points. The last column is the gain of the",
-        "timetable alone, told by the other seeds.",
+        f"Means over {found['many'][2]} seeds and their 95 % intervals; accuracy in percent,",
+        "gains over a fixed number of epochs of the same cost and seed in points. The last",
+        "column is the gain of the timetable alone, told by the other seeds.",
         "",
         f"**{found['verdict']}**",
         "",
@@ -138,6 +138,7 @@ def main() -> None:
     """The command line; see the top of this file."""
     rows = kilobytes()
     taken = in_node()
+    tolerances, constants, seeds = taken["many"]
     for name, text in (("full", "the engine alone, a full run"), ("sweep", "and a whole sweep")):
         own = taken[name]
         cost = f"{own['seconds']:.1f} processor seconds"
@@ -155,12 +156,19 @@ def main() -> None:
         "# What the playground weighs and takes",
         "",
         "At the setting that a reader meets first, whose full run is nine levels of ten epochs.",
-        "A sweep is 20 tolerances, the timetable of each, and 8 fixed numbers of epochs, each with",
-        "five seeds; what its runs have in common is trained once. Most of what is sent are the",
-        "digits, deflated and then written as text, which a server packs again: so what is sent",
-        "counts. Steps include what is measured at the checks. Seconds on the wall grow with the",
-        "load; a full run shows every 24th check. Goals: 60 frames a second, 3 s, 60 s, 80 kB.",
+        f"A sweep is {tolerances} tolerances, the timetable of each, and {constants} fixed numbers",
+        f"of epochs, each with {seeds} seeds; what its runs share is trained once. Most of what is",
+        "sent are the digits, deflated and then written as text, which a server packs again: so",
+        "what is sent counts. Steps include what is measured at the checks. Seconds on the wall",
+        "grow with the load; a full run shows every 24th check. Goals: 60 frames a second, 3 s,",
+        "60 s, 80 kB.",
         "`python benchmarks/playground.py` writes this file.",
+        "",
+        "Frames are counted without a graphics card, where the processor draws every line. What",
+        "bounds them are the frames after a check: the network is drawn in one, the charts in the",
+        "next, and the worker trains meanwhile. Lines thinner than a pixel are drawn several times",
+        "as fast as thicker ones, so thick edges are several thin ones. A frame is missed when",
+        "others want the same cores: read the number beside the load.",
         "",
         about,
         "",

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "infcop_lite"
 #: The plan stands on the page of the library, in its table: a module, its idea, what it may import.
 PLAN = re.findall(
-    r"^\| \[`(\w+)`\]\(#\w+\) \| .+ \| (.+) \|$",
+    r"^\| \[`(\w+)`\]\(api-[\w.#-]+\) \| .+ \| (.+) \|$",
     PACKAGE.parent.joinpath("book", "api.md").read_text("utf-8"),
     re.MULTILINE,
 )

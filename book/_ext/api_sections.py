@@ -1,6 +1,7 @@
 """The pages of the library have a section for every module: a table names them, this writes them.
 
-A module that is added needs a row of the table, and one in a package needs nothing.
+A module that is added needs a row of the table, whose link says on which page it stands; one in a
+package needs nothing.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Any
 from sphinx.application import Sphinx
 
 PACKAGE = Path(str(files("infcop_lite")))  # as autodoc finds it, wherever the pages lie
-ROW = re.compile(r"(?m)^\| \[`(\w+)`\]\(#\w+\) \|")
+ROW = re.compile(r"(?m)^\| \[`(\w+)`\]\(([\w-]+)\.md(?:#\w+)?\) \|")
+TABLE = Path(__file__).parents[1] / "api.md"
 
 
 def section(module: str) -> str:
@@ -24,19 +26,21 @@ def section(module: str) -> str:
     return f"## {module}\n\n```{{eval-rst}}\n{body}\n```\n"
 
 
-def rooms(text: str) -> list[str]:
-    """The modules and packages that the table names, in its order.
+def rooms(table: str) -> dict[str, str]:
+    """The modules and packages that the table names, in its order, and the page of each.
 
-    >>> rooms("| [`masks`](#masks) | which weights exist | – |")
-    ['masks']
+    >>> rooms("| [`masks`](api-method.md#masks) | which weights exist | – |")
+    {'masks': 'api-method'}
     """
-    return ROW.findall(text)
+    return dict(ROW.findall(table))
 
 
-def expand(text: str, package: Path = PACKAGE) -> str:
-    """Write the sections into the page, where it has a line "% modules" or "% modules of …".
+def expand(text: str, page: str, table: str, package: Path = PACKAGE) -> str:
+    """Write the sections into a page, where it has a line "% modules" or "% modules of …".
 
-    >>> "## theory.gradients" in expand("% modules of theory")
+    >>> "## masks" in expand("% modules", "api-method", "| [`masks`](api-method.md#masks) |")
+    True
+    >>> "## theory.gradients" in expand("% modules of theory", "api-theory", "")
     True
     """
 
@@ -44,15 +48,16 @@ def expand(text: str, package: Path = PACKAGE) -> str:
         names = sorted(path.stem for path in (package / found[1]).glob("[!_]*.py"))
         return "\n".join(section(f"{found[1]}.{name}") for name in names)
 
-    plain = [room for room in rooms(text) if not (package / room).is_dir()]
+    own = [name for name, where in rooms(table).items() if where == page]
     text = re.sub(r"(?m)^% modules of (\w+)$", of_package, text)
-    return re.sub(r"(?m)^% modules$", "\n".join(section(name) for name in plain), text)
+    return re.sub(r"(?m)^% modules$", "\n".join(map(section, own)), text)
 
 
 def write_sections(app: Sphinx, docname: str, source: list[str]) -> None:
     """Before a page of the library is parsed."""
-    if docname.startswith("book/api"):
-        source[0] = expand(source[0])
+    if docname.startswith("book/api-"):
+        app.env.note_dependency(str(TABLE))
+        source[0] = expand(source[0], docname.removeprefix("book/"), TABLE.read_text("utf-8"))
 
 
 def is_hook(app: Sphinx, kind: str, name: str, *_: Any) -> bool | None:

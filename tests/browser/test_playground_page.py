@@ -196,13 +196,52 @@ def test_a_run_stands_beside_the_line_of_its_own_seed_and_a_sweep_ends_with_a_ve
     page = play_page(f"{QUICK}&rule=loss")
     finished(page)
     words = page.locator("#playground .pg-verdict")
+    done = page.locator("#playground .pg-status")
     words.filter(has_text="the same cost comes to").wait_for()
+    assert re.search(r"gained \S+ ± [\d.]+ points, (within|more)", done.inner_text())
     assert page.locator("#playground rect.pg-constant").count() >= 2
     press(page, "Sweep")
     words.filter(has_text=re.compile("Over 5 seeds the rule lies (on|above|below)")).wait_for()
     told = r"Its timetable alone, told by the other seeds: .+ ± .+ So looking added .+ ±"
     assert re.search(told, words.inner_text())
     assert page.locator("#playground circle.pg-swept").count() == 1
+
+
+#: Keeps what stands beside each run at the moment it is finished, before any line can be there.
+AT_THE_END = """() => addEventListener("playground:run", () => {
+  const text = (name) => document.querySelector(`#playground ${name}`).textContent;
+  window.first = [text(".pg-status"), text(".pg-verdict"),
+    document.querySelectorAll("#playground .pg-bar.pg-now").length];
+}, { once: true })"""
+
+
+def test_a_run_is_no_win_before_its_control_is_there(play_page):
+    page = play_page(QUICK)
+    page.evaluate(AT_THE_END)
+    finished(page)
+    status, words, bars = page.evaluate("window.first")
+    assert re.search(r"test accuracy [\d.]+ ± [\d.]+ %", status)
+    assert status.endswith("not yet compared with a fixed number of epochs of the same cost.")
+    assert words.startswith("Not yet compared")
+    assert bars == 1
+    press(page, "Sweep")
+    assert "a verdict follows at its end" in page.locator("#playground .pg-verdict").inner_text()
+
+
+def test_the_chosen_rule_is_explained_and_the_last_density_is_what_the_prunings_leave(play_page):
+    page = play_page()
+    menu = page.get_by_label("A level ends by")
+    said = set()
+    for rule in menu.locator("option").evaluate_all("all => all.map((each) => each.value)"):
+        menu.select_option(rule)
+        described = page.locator(f"#{menu.get_attribute('aria-describedby')}")
+        assert described.is_visible()
+        said.add(described.inner_text())
+    assert len(said) == 7
+    goal = page.locator("label", has=page.get_by_label("Down to"))
+    assert "8 prunings: 17 %" in goal.inner_text()
+    page.get_by_label("Down to").select_option("0.05")
+    assert "14 prunings: 4 %" in goal.inner_text()
 
 
 def test_a_sweep_that_is_stopped_says_what_it_holds_and_no_more(play_page):
@@ -230,6 +269,9 @@ def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page)
     line = page.get_by_label("A level ends when")
     assert line.input_value() == "loss <= ref_loss"
     assert not page.locator("#playground .pg-eps").is_visible()
+    chart = page.locator("#playground .pg-drag")
+    assert chart.locator(".pg-title").inner_text() == "training loss, in nats"
+    assert not page.get_by_text("With the tolerance as it stands").is_visible()
     line.fill("information < x and los")
     assert line.get_attribute("aria-invalid") == "true"
     trouble = page.locator("#playground [role=status]").filter(has_text="This rule cannot be read")
@@ -240,7 +282,9 @@ def test_a_rule_that_a_reader_writes_trains_and_stands_in_the_address(play_page)
     assert line.get_attribute("aria-invalid") == "false"
     line.press("Enter")
     assert page.locator("#playground .pg-eps").is_visible()
-    assert page.get_by_role("button", name="Sweep: 20 values of x × 5 seeds").is_visible()
+    assert chart.locator(".pg-title").first.inner_text().startswith("distance of the information")
+    assert chart.locator(".pg-halo").text_content() == "x = 0.5"
+    assert page.get_by_role("button", name="Sweep: 20 values of x × 5 seeds, 220 runs").is_visible()
     run, setting = finished(page), page.evaluate("location.hash")
     assert "rule=own&text=information%20%3C%20x%20and%20epoch%20%3E%3D%200.6" in setting
     assert min(run["stops"]) > 0.6

@@ -15,6 +15,7 @@ SCRIPTS = """<script defer src="../_static/drawing.js"></script>
 FORMULAS = """<script>window.DOCUMENTATION_OPTIONS = {}; window.MathJax = {};</script>
 <script src="../_static/book.js"></script><script defer src="data:text/javascript,
 const note = () => (window.seen = document.querySelectorAll('.knobs').length);
+MathJax.config = { startup: {} };
 Object.assign(MathJax.startup, { defaultPageReady: note }).pageReady();"></script>"""
 COLOUR = Knob("colour", {"red": "R", "green": "G"}, start=1, buttons=True)
 COUNTS = {"R": Knob("count of red", {"one": 1, "two": 2}, start=1)}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import playground_page
@@ -63,6 +64,24 @@ def test_what_looking_adds_to_its_timetable_is_paired_by_seed():
         f"Its timetable alone, told by the other seeds: 0.0 ± {100 * half:.1f} points. "
         f"So looking added 2.0 ± {100 * half:.1f}."
     )
+
+
+def test_one_run_is_within_noise_unless_it_lies_beyond_what_the_images_leave_uncertain():
+    found = weighed([])
+    shares = (np.array([0.95, 1]) * 360 + 2) / 364
+    assert found["uncertain"] == pytest.approx(1.96 * np.sqrt(shares * (1 - shares) / 364))
+    said = [
+        re.search(r"gained (.+) ± ([\d.]+) points, (.+) with", each) for each in found["single"]
+    ]
+    assert [each[1] for each in said] == ["5.0", "0.0", "−15.0"]
+    assert [each[3] for each in said] == [
+        "more than the noise of one run",
+        "within noise",
+        "more than the noise of one run",
+    ]
+    for each in said:
+        gain = abs(float(each[1].replace("−", "-")))
+        assert (gain > float(each[2])) == each[3].startswith("more")
 
 
 @pytest.mark.parametrize(

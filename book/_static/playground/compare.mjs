@@ -68,7 +68,7 @@ export function verdict(values, count, what = "tolerances") {
   const noise = where === "on" ? "within noise" : "more than noise";
   const over = count > 1 ? `${count} ${what} and ` : "";
   return (
-    `Over ${over}${n} seeds the rule lies ${where} the line of constants: at equal cost looking ` +
+    `Over ${over}${n} seeds the rule lies ${where} the line of constants: at equal cost it ` +
     `bought ${points(mean)} ± ${points(half)} points of accuracy, ${noise}.`
   );
 }
@@ -80,13 +80,19 @@ export function alone(rule, replayed) {
   return `Its timetable alone, told by the other seeds: ${said(told)} points. So looking added ${said(added)}.`;
 }
 
+/** Return the half width of the 95 % interval of one accuracy on so many images. */
+export function uncertain(accuracy, images) {
+  const n = images + 4, share = (accuracy * images + 2) / n; // or all right would be certain
+  return 1.96 * Math.sqrt((share * (1 - share)) / n);
+}
+
 /** Return how one run compares with the line of its own seed. */
 export function single({ accuracy, epochs }, line, images) {
-  const rival = onTheLine(line, epochs), noise = 1.96 * Math.sqrt((rival * (1 - rival)) / images);
-  const gain = accuracy - rival, side = gain > 0 ? "above" : "below";
-  const where = Math.abs(gain) < 5e-4 ? "on the line" : `${points(Math.abs(gain))} points ${side} the line`;
+  const rival = onTheLine(line, epochs), gain = accuracy - rival;
+  const noise = Math.hypot(uncertain(accuracy, images), uncertain(rival, images));
+  const within = Math.abs(gain) <= noise ? "within noise" : "more than the noise of one run";
   return (
-    `A fixed number of epochs of the same cost comes to ${points(rival)} %; this run lies ${where}. ` +
-    `With ${images} test images one accuracy is known to ± ${points(noise)} points: sweep before you believe it.`
+    `A fixed number of epochs of the same cost comes to ${points(rival)} %: this run gained ` +
+    `${points(gain)} ± ${points(noise)} points, ${within} with ${images} test images.`
   );
 }

@@ -1,8 +1,9 @@
 // The knobs as native inputs: each says its value, and tells when it is turned and when let go.
-import { levelsTo } from "./levels.mjs";
+import { densities } from "./levels.mjs";
 import { CONSTANTS, FUNCTIONS, MEASURED, RuleError, parse } from "./language.mjs";
 import { EPSILON, KNOBS, RULES, hasNumber } from "./settings.mjs";
 import { html } from "./svg.mjs";
+import { percent } from "./words.mjs";
 
 const STEPS = 200; // of the tolerance's slider, which is logarithmic
 const toStep = (epsilon) => (STEPS * Math.log(epsilon / EPSILON.min)) / Math.log(EPSILON.max / EPSILON.min);
@@ -81,13 +82,18 @@ export function form(turned) {
     return made.element;
   };
   const rule = choice(Object.entries(RULES).map(([name, { title }]) => [name, title]));
+  const says = html("p", { id: "pg-says", class: "pg-key" });
+  rule.setAttribute("aria-describedby", says.id);
   const epsilon = html("input", { type: "range", min: 0, max: STEPS, step: 1, class: "pg-eps" });
   const fixed = html("input", { type: "range", min: 0, step: 1 });
   const own = written(turned), number = html("span", {});
   const ruleKnob = add(
     rule, "A level ends by", () => "",
     () => ({ rule: rule.value, epsilon: RULES[rule.value].epsilon, ...own.read() }),
-    (settings) => (rule.value = settings.rule),
+    (settings) => {
+      rule.value = settings.rule;
+      says.textContent = RULES[settings.rule].says;
+    },
   );
   const epsilonKnob = add(
     epsilon, number, (settings) => String(settings.epsilon),
@@ -104,19 +110,25 @@ export function form(turned) {
   );
   const others = KNOBS.map((record) => {
     const { name, label, choices, texts, unit, isNumber, min, max, step } = record;
-    const shown = (value) => (unit === "%" ? `${Math.round(100 * value)} %` : `${value}${unit ? ` ${unit}` : ""}`);
+    const shown = (value) => {
+      if (name === "density") return `${percent(value)} or less`;
+      return unit === "%" ? percent(value) : `${value}${unit ? ` ${unit}` : ""}`;
+    };
     const input = choices
       ? choice(choices.map((value, i) => [value, texts?.[i] ?? shown(value)]))
       : html("input", { type: isNumber ? "number" : "range", min, max, step });
     const said = (settings) => {
-      if (name === "density") return `${levelsTo(settings.density, settings.fraction)} levels`;
+      if (name === "density") {
+        const left = densities(settings); // the last pruning is whole, so it may lead below
+        return `${left.length - 1} prunings: ${percent(left.at(-1))}`;
+      }
       return choices || isNumber ? "" : shown(settings[name]);
     };
     const read = () => ({ [name]: Number(input.value) });
     return add(input, label, said, read, (settings) => (input.value = settings[name]));
   });
   return {
-    knobs: html("div", { class: "pg-knobs" }, ruleKnob, fixedKnob, ...others),
+    knobs: html("div", { class: "pg-knobs" }, html("div", {}, ruleKnob, says), fixedKnob, ...others),
     epsilon: html("div", {}, own.element, epsilonKnob),
     /** Show these settings. */
     show(settings) {

@@ -1,14 +1,15 @@
 // Final accuracy against epochs: every finished run, beside the line of fixed numbers of epochs.
 import { interval } from "./compare.mjs";
+import { SEEDS } from "./rivals.mjs";
 import { html, linear, px, svg } from "./svg.mjs";
 
 const HEIGHT = 280, LEFT = 46, BOTTOM = 40, TOP = 10;
 
-/** Return the means over seeds of summaries: {epochs, accuracy, half}, by their mean epochs. */
+/** Return the means over seeds of summaries: {epochs, accuracy, half, n}, by their mean epochs. */
 export function means(groups) {
   const mean = (runs) => {
     const { mean: accuracy, half } = interval(runs.map((run) => run.accuracy));
-    return { epochs: interval(runs.map((run) => run.epochs)).mean, accuracy, half };
+    return { epochs: interval(runs.map((run) => run.epochs)).mean, accuracy, half, n: runs.length };
   };
   return groups.filter((runs) => runs.length).map(mean).sort((a, b) => a.epochs - b.epochs);
 }
@@ -53,6 +54,8 @@ export function drawFrontier(host, { dots, lines, swept }, full) {
     svg("text", { x: px((LEFT + width) / 2), y: HEIGHT - 4, "text-anchor": "middle" }, "epochs of retraining, all levels"),
   );
   const place = (point) => `${px(x(point.epochs))} ${px(y(point.accuracy))}`;
+  /** What runs on some seeds only may not be held against what runs on others. */
+  const pale = ({ n }, wanted) => (n < wanted ? " pg-pale" : "");
   const bar = (point, kind) => {
     if (!Number.isFinite(point.half)) return;
     const ends = [point.accuracy - point.half, point.accuracy + point.half];
@@ -60,22 +63,26 @@ export function drawFrontier(host, { dots, lines, swept }, full) {
     picture.append(svg("path", { d: `M${px(x(point.epochs))} ${from}V${to}`, class: `pg-bar ${kind}` }));
   };
   if (line.length) {
-    picture.append(svg("path", { d: `M${line.map(place).join("L")}`, class: "pg-line" }));
+    const isPale = line.some((point) => pale(point, lines.size));
+    picture.append(svg("path", { d: `M${line.map(place).join("L")}`, class: `pg-line${isPale ? " pg-pale" : ""}` }));
   }
   for (const point of line) {
-    bar(point, "pg-constant");
+    const kind = `pg-constant${pale(point, lines.size)}`;
+    bar(point, kind);
     const [a, b] = [px(x(point.epochs)) - 4, px(y(point.accuracy)) - 4];
-    picture.append(svg("rect", { x: a, y: b, width: 8, height: 8, class: "pg-constant" }));
+    picture.append(svg("rect", { x: a, y: b, width: 8, height: 8, class: kind }));
   }
   for (const point of sweep) {
-    bar(point, "pg-swept");
+    const kind = `pg-swept${pale(point, SEEDS)}`;
+    bar(point, kind);
     const [cx, cy] = place(point).split(" ");
-    picture.append(svg("circle", { cx, cy, r: 4, class: "pg-swept" }));
+    picture.append(svg("circle", { cx, cy, r: 4, class: kind }));
   }
   dots.forEach((dot, i) => {
     const [cx, cy] = place(dot).split(" "), last = i === dots.length - 1;
+    if (last) bar(dot, "pg-now");
     const circle = svg("circle", { cx, cy, r: last ? 7 : 5, class: last ? "pg-dot pg-last" : "pg-dot" });
-    circle.append(svg("title", {}, `${dot.name}: ${dot.epochs.toFixed(1)} epochs, ${(100 * dot.accuracy).toFixed(1)} %`));
+    circle.append(svg("title", {}, `${dot.name}: ${dot.epochs.toFixed(1)} epochs, ${(100 * dot.accuracy).toFixed(1)} ± ${(100 * dot.half).toFixed(1)} %`));
     picture.append(circle);
   });
   host.replaceChildren(html("p", { class: "pg-title" }, "test accuracy of the final network"), picture);

@@ -1,11 +1,10 @@
 // The network before any training: its seed decides it.
+import { sizesOf } from "./levels.mjs";
 import { generator } from "./random.mjs";
-
-const [PIXELS, CLASSES] = [64, 10];
 
 /** Return a network of two hidden layers, its weights in the ranges that torch.nn.Linear has. */
 export function initial({ seed, units }) {
-  const sizes = [PIXELS, units, units, CLASSES];
+  const sizes = sizesOf(units);
   const random = generator(seed, 0);
   const draw = (count, limit) => Float64Array.from({ length: count }, () => limit * (2 * random() - 1));
   const weights = [], biases = [];

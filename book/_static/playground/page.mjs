@@ -3,12 +3,13 @@
 // Others may rely on the root element: `#playground` has data-state (idle, training or done),
 // data-level, data-density, data-epochs and data-accuracy, the latter from 0 to 1, and hands on an
 // event `playground:run` with what a finished run came to.
+import { uncertain } from "./compare.mjs";
 import { form } from "./form.mjs";
 import { initial } from "./initial.mjs";
 import { levelsTo } from "./levels.mjs";
 import { worker } from "./pool.mjs";
 import { rivals } from "./rivals.mjs";
-import { DEFAULTS, called, fromHash, toHash, within } from "./settings.mjs";
+import { DEFAULTS, TEST_IMAGES, called, fromHash, toHash, within } from "./settings.mjs";
 import { STYLE } from "./style.mjs";
 import { html } from "./svg.mjs";
 import { view } from "./view.mjs";
@@ -25,9 +26,10 @@ export function mount(root, program) {
   let settings = fromHash(location.hash) ?? DEFAULTS;
   let speed = "", state = "idle", checks = [], shown = null, target = NaN, token = 0, begun = false;
   let read = {}; // the networks that say what is drawn
-  let asked = 0, said = 0, due = null, isAsked = false, running = settings, trainer = null;
+  let ended = null; // what the run that is shown has come to
+  let later = null, asked = 0, said = 0, due = null, isAsked = false, running = settings, trainer = null;
 
-  const levels = () => levelsTo(settings.density, settings.fraction);
+  const levels = () => levelsTo(settings);
   const full = () => (levels() + 1) * settings.epochs;
   const knobs = form((change, isFinal) => turn(change, isFinal));
   const parts = view(root, knobs, press, (epsilon, isFinal) => turn({ epsilon }, isFinal));
@@ -58,12 +60,19 @@ export function mount(root, program) {
 
   function draw() {
     parts.network(shown ?? untrained());
+    drawCharts();
+  }
+
+  function drawCharts() {
+    cancelAnimationFrame(later);
+    later = null;
     parts.flows(checks.at(-1));
     parts.curve(checks, settings, levels(), target);
   }
 
   function drawFrontier() {
-    parts.frontier(others.adopt(settings), settings, full());
+    const compared = parts.frontier(others.adopt(settings), settings, full());
+    if (ended) parts.say(`${ended} ${compared || "It is not yet compared with a fixed number of epochs of the same cost."}`);
   }
 
   /** Ask the worker for some checks; the first message of a run carries its knobs. */
@@ -80,7 +89,7 @@ export function mount(root, program) {
   function begin(next) {
     halt();
     token += 1;
-    [speed, checks, shown, begun, isAsked, target] = [next, [], null, false, false, NaN];
+    [speed, checks, shown, begun, isAsked, target, ended] = [next, [], null, false, false, NaN, null];
     running = settings;
     parts.read((read = {}));
     tell("training");
@@ -110,7 +119,8 @@ export function mount(root, program) {
     shown = latest ?? shown;
     if (summary) return finish(summary);
     tell("training");
-    draw();
+    parts.network(shown);
+    later ??= requestAnimationFrame(drawCharts); // one frame would be too short for all
     const last = news.at(-1), now = performance.now();
     if (last.stopped || now - said > SAID_EVERY_MS || !speed) {
       parts.say(standing(last, levels(), spent()));
@@ -124,8 +134,9 @@ export function mount(root, program) {
     halt();
     tell("done");
     draw();
-    parts.say(finished(summary, full()));
-    others.adopt(running).dots.push({ ...summary, name: called(running), seed: running.seed });
+    const half = uncertain(summary.accuracy, TEST_IMAGES);
+    ended = finished(summary, full(), half);
+    others.adopt(running).dots.push({ ...summary, half, rule: running.rule, name: called(running), seed: running.seed });
     others.line(running);
     drawFrontier();
     const detail = { ...summary, settings: running };
@@ -146,7 +157,7 @@ export function mount(root, program) {
   function reset() {
     halt();
     token += 1;
-    [checks, shown, target] = [[], null, NaN];
+    [checks, shown, target, ended] = [[], null, NaN, null];
     parts.read((read = {}));
     tell("idle");
     parts.say(IDLE);
@@ -192,11 +203,12 @@ export function mount(root, program) {
   new ResizeObserver(() => {
     if (width === root.clientWidth) return;
     width = root.clientWidth;
+    parts.fit();
     draw();
     drawFrontier();
     parts.redraw();
   }).observe(root);
   const themes = { attributes: true, attributeFilter: ["data-theme"] };
-  new MutationObserver(() => [draw(), parts.redraw()]).observe(document.documentElement, themes);
+  new MutationObserver(() => [parts.fit(), draw(), parts.redraw()]).observe(document.documentElement, themes);
   reset();
 }

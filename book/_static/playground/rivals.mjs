@@ -25,6 +25,12 @@ export function constants(epochs) {
   return [...new Set(SHARES.map((share) => Math.round(3 * share * epochs) / 3))];
 }
 
+/** Return how many runs a sweep is: each tolerance, its timetable if it looks, and the line, with each seed. */
+export function runsOf(settings) {
+  const own = tolerances(settings).length * (looks(settings) ? 2 : 1);
+  return SEEDS * (own + constants(settings.epochs).length + 1);
+}
+
 /** Return the runs to hold against, empty at first; `changed` is called when one is there. */
 export function rivals(program, changed, fail) {
   const queue = pool(program, 2, fail);
@@ -47,7 +53,7 @@ export function rivals(program, changed, fail) {
     return { ...knobs, epsilon, fixed, text, ...changes };
   }
 
-  /** Have the line of constants run for a seed; return how many runs that takes. */
+  /** Have the line of constants run for a seed. */
   function line(knobs, seed, ran = changed) {
     const mine = adopt(knobs), runs = [];
     mine.lines.set(seed, runs);
@@ -59,19 +65,18 @@ export function rivals(program, changed, fail) {
         ran();
       }, true);
     }
-    return all.length;
   }
 
   /** Have 20 tolerances of the rule run, each with 5 seeds, their lines and their timetables. */
   function sweep(knobs) {
     const mine = adopt(knobs), seeds = Array.from({ length: SEEDS }, (_, i) => knobs.seed + i);
     queue.clear();
-    Object.assign(mine, { lines: new Map(), swept: new Map(), replayed: new Map(), sweeping: knobs, done: 0, wanted: 0 });
+    Object.assign(mine, { lines: new Map(), swept: new Map(), replayed: new Map(), sweeping: knobs, done: 0, wanted: runsOf(knobs) });
     const ran = () => {
       mine.done += 1;
       changed();
     };
-    for (const seed of seeds) mine.wanted += line(knobs, seed, ran);
+    for (const seed of seeds) line(knobs, seed, ran);
     function replay(epsilon, runs) {
       const replays = new Map();
       mine.replayed.set(epsilon, replays);
@@ -83,7 +88,6 @@ export function rivals(program, changed, fail) {
       }
     }
     const all = tolerances(knobs), { text } = knobs;
-    mine.wanted += all.length * SEEDS * (looks(knobs) ? 2 : 1);
     for (const epsilon of all) {
       const runs = new Map();
       mine.swept.set(epsilon, runs);

@@ -11,7 +11,7 @@ const FIXED = {
 
 /** Begin a run: a generator of its checks. What is watched is measured besides what the rule reads. */
 export function begin(knobs, data, watched = [], memory = null) {
-  const levels = levelsTo(knobs.density, knobs.fraction), size = data.train.targets.length;
+  const levels = levelsTo(knobs), size = data.train.targets.length;
   const settings = { ...FIXED, ...knobs, levels };
   const order = (purpose, level) => {
     const random = generator(knobs.seed, purpose === "level" ? 1 : 2, level);

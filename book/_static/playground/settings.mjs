@@ -12,17 +12,38 @@ export const KNOBS = [
   { name: "seed", label: "Seed", min: 0, max: 999, step: 1, value: 0, isNumber: true },
 ];
 
-/** Rule -> what it is called, the knob it has, and what it compares with that. */
+/** Rule -> what it is called, when it ends a level, the knob it has, and what it compares with that. */
 export const RULES = {
-  information: { title: "information flow", epsilon: 0.25, reads: "distance of the information flow, in units of the reference" },
-  gradient: { title: "gradient profile", epsilon: 0.5, reads: "distance of the gradient profile, in units of the reference" },
-  mask: { title: "mask stability", epsilon: 0.05, reads: "share of the surviving weights whose fate has just changed" },
-  loss: { title: "loss recovered", reads: "training loss, in nats" },
-  fixed: { title: "fixed number of epochs", fixed: 3, reads: "distance of the information flow, in units of the reference" },
-  full: { title: "full budget", reads: "distance of the information flow, in units of the reference" },
-  own: { title: "a rule of your own", epsilon: 0.5, isText: true, reads: "distance of the information flow, in units of the reference" },
+  information: {
+    title: "information flow", says: "A level ends as soon as the flow is near that after the warm-up: the distance is less than ε times the reference.",
+    epsilon: 0.25, reads: "distance of the information flow, in units of the reference",
+  },
+  gradient: {
+    title: "gradient profile", says: "A level ends as soon as the gradients of the layers are about as large as after the warm-up: their distance is less than ε times the reference.",
+    epsilon: 0.5, reads: "distance of the gradient profile, in units of the reference",
+  },
+  mask: {
+    title: "mask stability", says: "A level ends when pruning would twice in a row remove almost what it would have removed one check before: all but a share ε.",
+    epsilon: 0.05, reads: "share of the surviving weights whose fate has just changed",
+  },
+  loss: {
+    title: "loss recovered", says: "A level ends as soon as the training loss is as low as it was after the warm-up.",
+    reads: "training loss, in nats",
+  },
+  fixed: {
+    title: "fixed number of epochs", says: "Every level but the last is trained for the same number of epochs; nobody looks at the network.",
+    fixed: 3,
+  },
+  full: {
+    title: "full budget", says: "Every level is trained for its whole budget.",
+  },
+  own: {
+    title: "a rule of your own", says: "A level ends at the first check at which your line is true.",
+    epsilon: 0.5, isText: true,
+  },
 };
 export const EPSILON = { min: 0.01, max: 4 };
+export const TEST_IMAGES = 360;
 
 /** The settings that a reader meets first. */
 export const DEFAULTS = {

@@ -31,7 +31,7 @@ html[data-theme="dark"] #playground button.pg-first { color: #10201f; }
 #playground .pg-line { fill: none; stroke: var(--pg-edge); stroke-width: 2; stroke-dasharray: 6 4; }
 #playground .pg-constant { fill: var(--pg-edge); stroke: var(--pg-edge); }
 #playground .pg-swept { fill: var(--pg-minus); stroke: var(--pg-minus); }
-#playground .pg-bar { stroke-width: 1.5; opacity: .7; }
+#playground .pg-bar { stroke-width: 1.5; opacity: .7; } #playground .pg-bar.pg-now { stroke: var(--pg-plus); } #playground .pg-pale { opacity: .3; }
 #playground .pg-knobs { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .3rem 1.2rem; }
 #playground label { display: block; } #playground label b { float: right; font-weight: 600; }
 #playground input, #playground select { font: inherit; color: inherit; width: 100%; min-height: 44px; margin: 0; accent-color: var(--pg-plus); }

@@ -1,21 +1,28 @@
 // The parts of the page, and what they show: no part of it knows how a run goes on.
 import { alone, gains, single, verdict } from "./compare.mjs";
-import { drawCurve, epsilonAt } from "./curve.mjs";
+import { decides, drawCurve, epsilonAt } from "./curve.mjs";
 import { painter } from "./edges.mjs";
 import { drawFrontier } from "./frontier.mjs";
 import { drawGauges } from "./gauges.mjs";
 import { reading } from "./reading.mjs";
-import { SEEDS, constants, tolerances } from "./rivals.mjs";
-import { RULES } from "./settings.mjs";
+import { SEEDS, constants, runsOf, tolerances } from "./rivals.mjs";
+import { RULES, TEST_IMAGES } from "./settings.mjs";
 import { html } from "./svg.mjs";
 
-const TEST_IMAGES = 360;
 const NETWORK = "The network: 64 pixels at the left, two hidden layers, ten classes at the right. An edge for each weight that is left.";
 
-/** Return what the runs so far say about the rule, in words. */
-function judged({ dots, lines, swept, replayed, sweeping }, { epochs }, busy) {
+/** Return how the last run compares with the constants, in words, or nothing if they are not all there. */
+function compared({ dots, lines }, { epochs }) {
   const dot = dots.at(-1), line = lines.get(dot?.seed) ?? [];
-  const found = sweeping && !busy ? gains(swept, lines) : [];
+  if (!dot || line.length <= constants(epochs).length) return "";
+  if (["fixed", "full"].includes(dot.rule)) return "It is itself a fixed number of epochs, on the line that rules are held against.";
+  return single(dot, line, TEST_IMAGES);
+}
+
+/** Return what the runs so far say about the rule, in words. */
+function judged({ dots, lines, swept, replayed, sweeping }, busy, single) {
+  if (busy) return "The sweep is on its way, and pale marks are not complete: a verdict follows at its end.";
+  const found = sweeping ? gains(swept, lines) : [];
   if (found.length > 1) {
     const { title, isText } = RULES[sweeping.rule];
     const begun = [...swept.values()].filter((runs) => runs.size).length; // all, unless it was stopped
@@ -24,9 +31,9 @@ function judged({ dots, lines, swept, replayed, sweeping }, { epochs }, busy) {
     const told = isWhole ? ` ${alone(found, gains(replayed, lines))}` : "";
     return `A level ends by: ${isText ? sweeping.text : title}. ${said}${told}`;
   }
-  if (!dot) return "Each finished run drops a dot here.";
-  if (line.length <= constants(epochs).length) return "The line of fixed numbers of epochs is on its way.";
-  return single(dot, line, TEST_IMAGES);
+  if (!dots.length) return "Each finished run drops a dot here.";
+  if (!single) return "Not yet compared: the line of fixed numbers of epochs is on its way.";
+  return `${single} Sweep before you believe it.`;
 }
 
 /** Build everything into the root; return its parts and what draws them. */
@@ -41,7 +48,7 @@ export function view(root, form, press, dragged) {
   const canvas = html("canvas", { role: "img", "aria-label": NETWORK });
   const gauges = html("div"), curve = html("div", { class: "pg-drag" }), frontier = html("div");
   const words = html("p", { class: "pg-verdict", role: "status", "aria-live": "polite" });
-  const progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
+  const would = html("span", {}, " ○ With the tolerance as it stands, it would end here."), progress = html("span", {}), key = (name, text) => html("span", {}, html("i", { style: `background:var(--pg-${name})` }), text, " ");
   const paint = painter(canvas), digit = reading();
   root.replaceChildren(
     html("div", { class: "pg-row" }, play, button("Step", "step"), button("Full run", "full"), button("Reset", "reset")),
@@ -52,11 +59,11 @@ export function view(root, form, press, dragged) {
         html("p", { class: "pg-key" }, "The bar leads from the reference, the network after the warm-up, to the network now. The distance below is made of these bars."))),
     html("h2", {}, "When does a level end?"),
     curve,
-    html("p", { class: "pg-key" }, "● a level ended here. ○ With the tolerance as it stands, it would end here."),
+    html("p", { class: "pg-key" }, "● a level ended here.", would),
     form.epsilon, form.knobs,
     html("h2", {}, "Was it worth it?"),
     frontier,
-    html("p", { class: "pg-key" }, key("edge", "a fixed number of epochs in every level"), key("plus", "your runs"), key("minus", "a sweep: means and 95 % intervals over seeds")),
+    html("p", { class: "pg-key" }, key("edge", "a fixed number of epochs in every level"), key("plus", "your runs, the last with its 95 % interval"), key("minus", "a sweep: means and 95 % intervals over seeds")),
     html("div", { class: "pg-row" }, sweep, stop, progress),
     words,
     html("h2", {}, "Draw a digit: what do they read?"),
@@ -79,21 +86,26 @@ export function view(root, form, press, dragged) {
   return {
     play,
     say: (text) => status.textContent !== text && (status.textContent = text),
-    network: paint, read: digit.show, redraw: digit.draw,
+    network: paint, read: digit.show, fit: paint.fit, redraw: digit.draw,
     flows(check) {
       if (check) drawGauges(gauges, check.flows.information, check.references.information);
       else gauges.replaceChildren();
     },
-    curve: (checks, settings, levels, target) => drawCurve(curve, checks, settings, levels, target),
+    curve(checks, settings, levels, target) {
+      drawCurve(curve, checks, settings, levels, target);
+      would.hidden = !decides(settings);
+    },
+    /** Draw the runs, say what they come to; return how the last one compares, if that is known. */
     frontier(found, settings, full) {
       drawFrontier(frontier, found, full);
       const busy = found.wanted > found.done;
       stop.hidden = !busy;
       const many = tolerances(settings).length, what = RULES[settings.rule].isText ? "values of x" : "tolerances";
-      sweep.textContent = `Sweep: ${many > 1 ? `${many} ${what} × ` : ""}${SEEDS} seeds`;
+      sweep.textContent = `Sweep: ${many > 1 ? `${many} ${what} × ` : ""}${SEEDS} seeds, ${runsOf(settings)} runs`;
       progress.textContent = busy ? `${found.done} of ${found.wanted} runs` : "";
-      const text = judged(found, settings, busy);
+      const single = compared(found, settings), text = judged(found, busy, single);
       if (words.textContent !== text) words.textContent = text;
+      return single;
     },
   };
 }

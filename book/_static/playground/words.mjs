@@ -11,7 +11,7 @@ export function standing(check, levels, epochs) {
 }
 
 /** Return what a finished run came to. */
-export function finished({ density, epochs, accuracy }, full) {
+export function finished({ density, epochs, accuracy }, full, half) {
   const cost = epochs < full ? `${epochs.toFixed(1)} epochs of retraining instead of ${full}` : `all ${full} epochs of retraining`;
-  return `Done: ${percent(density)} of the weights left, ${cost}, test accuracy ${percent(accuracy, 1)}.`;
+  return `Done: ${percent(density)} of the weights left, ${cost}, test accuracy ${(100 * accuracy).toFixed(1)} ± ${percent(half, 1)}.`;
 }
