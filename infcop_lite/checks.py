@@ -3,17 +3,20 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 
-from .limits import is_number, shown
+from .limits import expect, is_number, number, shown
 from .never import Never
 
 #: What can be measured at a check.
 READS = frozenset({"accuracy", "information", "gradient", "mask"})
 #: What is measured, beside a flow, for rules that ask how exactly a distance is known.
 ERRORS = frozenset({"information-error"})
+#: What of a check has names of its own.
+NAMED = ("distances", "reference_norms", "metrics", "distance_errors", "relative_errors")
 READS |= ERRORS
 
 
@@ -39,6 +42,9 @@ class Check:
             probe; see `precision.distance_error`.
         relative_errors: likewise, of the distance in units of the reference flow's norm.
 
+    Raises:
+        ValueError: something that is no number, or no mapping from names to numbers.
+
     >>> Check(epoch=1.0, validation_accuracy=0.9).mask_distance
     nan
     """
@@ -54,6 +60,16 @@ class Check:
     metrics: Mapping[str, float] = field(default_factory=dict)
     distance_errors: Mapping[str, float] = field(default_factory=dict)
     relative_errors: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expect("level", self.level, Integral, "a whole number")
+        for name, value in vars(self).items():
+            if name not in NAMED:
+                number(name, value)
+                continue
+            expect(name, value, Mapping, "name -> number")
+            for key, one in value.items():
+                number(f"{name}[{key!r}]", one)
 
 
 class Rule(Protocol):

@@ -1,6 +1,7 @@
 """Collect folders of runs, whatever wrote them, into one table."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import labels, records
+from .limits import expect
 
 #: Columns that `evidence.final` reads and that a run may lack.
 MAY_LACK = ("test_accuracy", "validation_accuracy", "density", "overlap", "train_s", "measure_s")
@@ -90,8 +92,10 @@ def collect(folders: Iterable[Path | str] | Path | str) -> pd.DataFrame:
         folders = sorted(path.parent for path in home.glob(f"*/{records.RUN}"))
         if not folders:
             raise FileNotFoundError(f"no runs in {home}")
+    expect("folders", folders, Iterable, "a path, or several")
     runs, configs = [], []
     for folder in folders:
+        expect("a folder", folder, (str, PathLike), "a path")
         rows, record = records.read(folder)
         if not record["finished"]:
             raise ValueError(f"{folder} is not finished; the same command again goes on")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from .compute import choose_device, lay_out
 from .config import Config
 from .drawing import drawn_masks, mask_change
 from .feeding import InMemory, Source
+from .limits import expect, switch
 from .masks import Masks, apply_masks, check_masks, full_masks, rewind
 from .measured import Measured
 from .monitor import Monitor
@@ -114,6 +116,11 @@ class Trainer:
         config: Config,
         masks: Masks | None = None,
     ) -> None:
+        expect("config", config, Config, "a Config")
+        expect("model", model, nn.Module, "a torch module")
+        expect("train", train, (data.Split, Source), "a Split or another source of batches")
+        expect("validation", validation, data.Split, "a Split")
+        expect("test", test, (data.Split, type(None)), "a Split")
         device = choose_device(config.device)
         self.config = config
         self.model = model.to(device)
@@ -124,11 +131,11 @@ class Trainer:
         check_final_density(self.model, config)
         self.test = None if test is None else test.to(device)
         self.validation, self.device = validation.to(device), device
-        if isinstance(train, data.Split):
-            train = train.to(device)
-            memory = InMemory(train, config.batch_size, seed_of(config, 0, "probe"))
         self.train: Any = train
-        self.source: Source = memory if isinstance(train, data.Split) else train
+        if isinstance(train, data.Split):
+            self.train = train.to(device)
+            train = InMemory(self.train, config.batch_size, seed_of(config, 0, "probe"))
+        self.source: Source = train
         probe = on(self.source.head(config.probe_size), device)
         lay_out(self.model)
         if not self._runs(probe[0]):  # `view` does not take channels last
@@ -158,6 +165,8 @@ class Trainer:
             ValueError: an unknown network, or data that do not fit it.
             OSError: files of the data set that are missing or damaged.
         """
+        expect("config", config, Config, "a Config")
+        expect("wrap", wrap, Callable, "a function")
         splits = data.load(config.data, subset=config.subset, seed=config.seed)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
@@ -203,6 +212,7 @@ class Trainer:
 
     def begin(self, start: Start) -> None:
         """Load the weights of a start and take on its masks."""
+        expect("start", start, Start, "a Start")
         names = check_masks(self.model, start.masks)  # in module order, whatever a file has done
         self.masks = {name: start.masks[name].to(self.device) for name in names}
         rewind(self.model, start.weights, self.masks)
@@ -217,6 +227,7 @@ class Trainer:
         Raises:
             ValueError: a callable ``rewind`` that returns no `Start` of that level.
         """
+        expect("level", level, Integral, "a whole number")
         return next_start(self.config, level, self.next_masks(level - 1), snapshot, self.weights)
 
     def next_masks(self, level: int) -> Masks:
@@ -263,6 +274,9 @@ class Trainer:
         Raises:
             ValueError: level 0 of a run with `Config.dense_epochs`, before a `warm_up`.
         """
+        expect("level", level, Integral, "a whole number")
+        expect("length", length, (Integral, type(None)), "a whole number of steps")
+        switch("is_last", is_last)
         c = self.config
         if level == 0 and c.dense_epochs:
             if self._dense is None:
@@ -277,8 +291,7 @@ class Trainer:
         for due in self.checks(level, is_last):
             if due > step:
                 loss = self.loss = go_on(due - step)
-                step = due
-            yield step, loss
+            yield (step := due), loss
 
     def _training(
         self, level: int, purpose: str, lr: float, schedule: str, length: int

@@ -70,6 +70,69 @@ def check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} must be less than {limits['below']}, not {value}")
 
 
+def expect(name: str, value: Any, kinds: Any, words: str) -> None:
+    """See that an argument is of a kind, before something deep inside stumbles over it.
+
+    Args:
+        name: of the argument, for the message.
+        value: of it.
+        kinds: a class or several, as for ``isinstance``.
+        words: what the message calls them.
+
+    Raises:
+        ValueError: it is not; the message is one line.
+
+    >>> expect("configs", "mlp", dict, "name -> config")
+    Traceback (most recent call last):
+    ValueError: configs must be name -> config, not 'mlp'
+    """
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} must be {words}, not {shown(value)}")
+
+
+def number(name: str, value: Any) -> None:
+    """See that an argument is one real number; NaN and infinity are numbers here.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> number("epoch", "1")
+    Traceback (most recent call last):
+    ValueError: epoch must be a number, not '1'
+    """
+    if not is_number(value):
+        raise ValueError(f"{name} must be a number, not {shown(value)}")
+
+
+def switch(name: str, value: Any) -> None:
+    """See that an argument is True or False, of Python or numpy.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> switch("progress", None)
+    Traceback (most recent call last):
+    ValueError: progress must be True or False, not None
+    """
+    is_one = isinstance(value, int) and value in (0, 1)
+    if not is_one and type(value).__name__ not in ("bool", "bool_"):  # the latter two of numpy
+        raise ValueError(f"{name} must be True or False, not {shown(value)}")
+
+
+def callback(name: str, value: Any) -> None:
+    """See that an argument can be called, if it is given.
+
+    Raises:
+        ValueError: it is something else, or a class.
+
+    >>> callback("report", "yes")
+    Traceback (most recent call last):
+    ValueError: report must be a function, not 'yes'
+    """
+    if value is not None and (not callable(value) or isinstance(value, type)):
+        raise ValueError(f"{name} must be a function, not {shown(value)}")
+
+
 def shown(value: Any) -> str:
     """Return a value as a message names it, short and in one line.
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from .compute import threads
 from .config import Config
 from .level import Trainer
-from .masks import Masks
+from .limits import callback, expect, switch
+from .masks import Masks, check_masks
 from .measured import Measured
 from .recording import Recorder
 from .rows import Row
@@ -55,6 +56,12 @@ def run(
     >>> [(row.level, row.epoch, round(row.density, 2)) for row in rows]
     [(0, 0.0, 1.0), (0, 1.0, 1.0), (1, 0.0, 0.8), (1, 1.0, 0.8)]
     """
+    expect("config", config, Config, "a Config")
+    expect("state", state, (State, type(None)), "a State")
+    expect("trainer", trainer, (Trainer, type(None)), "a Trainer")
+    callback("keep", keep)
+    callback("look", look)
+    switch("everything", everything)
     if state is not None and state.finished:
         return
     trainer = trainer or Trainer.of(config)
@@ -95,7 +102,7 @@ def compare(
         One `tree.Result` per rule, as soon as its last level has ended.
 
     Raises:
-        ValueError: no configs, or configs that differ in more than the rule.
+        ValueError: no configs, configs that differ in more than the rule, or masks that do not fit.
         FloatingPointError: training diverged.
 
     >>> from infcop_lite.stopping import FixedEpochs
@@ -106,14 +113,22 @@ def compare(
     full [(0, 1.0), (1, 1.0)]
     one-shot [(0, 0.0), (1, 1.0)]
     """
+    expect("configs", configs, Mapping, "name of a rule -> Config")
+    expect("watched", watched, (str, type(None)), "the name of a rule")
+    switch("every_check", every_check)
     if not configs:
         raise ValueError("no configs to compare")
+    for name, each in configs.items():
+        expect(str(name), each, Config, "a Config")
     config = next(iter(configs.values()))
     same = {name: getattr(config, name) for name in MAY_DIFFER}
     for name, other in configs.items():
         if replace(other, **same) != config:
             raise ValueError(f"{name} differs in more than its stop rule")
-    tree = Tree(Recorder(Trainer.of(config), configs, watched, final_masks, every_check, True))
+    trainer = Trainer.of(config)
+    if final_masks is not None:
+        check_masks(trainer.model, final_masks)
+    tree = Tree(Recorder(trainer, configs, watched, final_masks, every_check, True))
     with threads(config.threads):
         for event in tree.grow():
             if isinstance(event, Result):

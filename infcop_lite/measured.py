@@ -140,7 +140,7 @@ def told(metrics: Mapping[str, Any]) -> Measured:
     for name, value in metrics.items():
         try:
             numbers[name] = float(value.detach() if isinstance(value, Tensor) else value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             kind = type(value).__name__
             raise ValueError(f"{name} must be one number, not this {kind}") from None
     if numbers.get("validation_accuracy", 0) > 1:

@@ -21,9 +21,14 @@ def inner(model: nn.Module) -> nn.Module:
     Args:
         model: any module.
 
+    Raises:
+        ValueError: something that is no module.
+
     >>> inner(nn.DataParallel(nn.Linear(2, 1)))
     Linear(in_features=2, out_features=1, bias=True)
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model must be a torch module, not {type(model).__name__}")
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:
         if isinstance(model, parallel):

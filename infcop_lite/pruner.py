@@ -13,6 +13,7 @@ from .batches import moved
 from .config import Config
 from .drawing import drawn_masks, mask_change
 from .level import next_start
+from .limits import callback, number
 from .masks import Masked, Masks, apply_masks, check_masks, density, rewind
 from .measured import Measured, plain, told
 from .monitor import ON_PROBE, Monitor
@@ -230,6 +231,7 @@ class Pruner:
         """Return the answer, the check, and the masks drawn for it; only the last are written."""
         if self._reference is None:
             raise ValueError("check comes after snapshot: there is nothing to hold a level against")
+        number("epoch", epoch)
         check_held(self.model, self.masks)
         check_epoch(epoch, self.level, self.checks, self.epochs)
         rule = held_rule(self.stop, self.config, self._reference)
@@ -305,6 +307,7 @@ class Pruner:
         return copy.deepcopy(self.model.state_dict())
 
     def _take_on(self, probe: tuple[Any, Any] | None, loss: Any) -> None:
+        callback("loss", loss)
         self._loss, self._monitor = loss, None
         if probe is not None:
             held, size = moved(probe, self._device()), self.config.gradient_probe
@@ -343,7 +346,7 @@ class Pruner:
         held = read(state, self._fitting, self.model.state_dict())
         self.level, self.masks, self._snapshot = held.level, held.masks, held.snapshot
         self._reference, self.checks, self._drawn = held.reference, held.checks, held.drawn
-        loss = loss or self._loss
+        loss = self._loss if loss is None else loss
         self._take_on(held.probe, _no_loss if loss is None and held.own_loss else loss)
         self._hold = self._other = None
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .feeding import Source
 from .identity import identity_of_own
 from .layers import copied
 from .level import Start, Trainer
+from .limits import expect, switch
 from .loaders import Adapter, Stream, in_memory
 from .loop import run
 from .masks import Masks, check_masks, density, prunable
@@ -203,6 +205,8 @@ def prune(
     (0.75, nan)
     """
     _refuse_processes()
+    switch("progress", progress)
+    expect("folder", folder, (str, PathLike, type(None)), "a path")
     arguments = [name for name in inspect.signature(prune).parameters if name != "config"]
     refuse_unknown(config, [*(f.name for f in fields(Config)), "anneal", *arguments])
     chosen = Config(**{"data": "custom", "model": type(model).__name__, **config})

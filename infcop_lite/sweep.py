@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from . import _moved, records
 from .config import Config
 from .identity import identity
+from .limits import expect, shown
 from .loop import run
 from .own import FUNCTIONS
 from .pool import Task, side_by_side
@@ -91,9 +93,12 @@ def run_many(
     a is finished
     {}
     """
+    expect("runs", runs, Mapping, "name -> Config")
+    expect("folder", folder, (str, PathLike, type(None)), "a path")
+    expect("report", report, Callable, "a function")
     for name, given in runs.items():
         if not (isinstance(given, Config) or (callable(given) and not isinstance(given, type))):
-            raise ValueError(f"run {name!r} must be a Config, not {given!r}")
+            raise ValueError(f"run {name!r} must be a Config, not {shown(given)}")
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.,=+ -]{0,199}", name, re.ASCII):
             wanted = "a plain folder name of 1 to 200 characters"
             raise ValueError(f"a run's name must be {wanted}, not {name!r}")

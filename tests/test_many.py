@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=240):  # where all waits for processors, 60 were too few
     due = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < due, "waited in vain"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import build
 import findings
@@ -13,6 +14,15 @@ from infcop_lite import masks
 
 README = (build.ROOT / "README.md").read_text("utf-8")
 ONE_CALL, OWN_LOOP = re.findall(r"(?ms)^```python\n(.+?)^```", README)
+
+
+def test_the_versions_of_python_are_those_that_the_package_names_and_its_environment_fits():
+    """Each was tried with `make quick` and a chapter; every pin has a wheel for it."""
+    project = tomllib.loads((build.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    (said,) = re.findall(r"With Python ([\d., or]+) and make", README)
+    assert re.findall(r"3\.\d+", said) == named
+    assert project["requires-python"] == f">={named[0]}"
 
 
 @pytest.fixture

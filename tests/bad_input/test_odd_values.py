@@ -8,6 +8,7 @@ deep inside, says nothing about the argument.
 import copy
 import inspect
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,25 @@ import torch
 from torch import nn
 
 import infcop_lite
-from infcop_lite import Check, Config, amounts, compacting, flows, masks, prices, stopping, train
+from infcop_lite import (
+    Check,
+    Config,
+    Pruner,
+    Trainer,
+    amounts,
+    compacting,
+    flows,
+    masks,
+    plan,
+    prices,
+    prune,
+    stopping,
+    sweep,
+    train,
+)
 from infcop_lite.confidence import check_confidence
+from infcop_lite.data import Split
+from infcop_lite.sweep import run_one
 
 NAN, INF = float("nan"), float("inf")
 NET = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -103,24 +121,37 @@ CASES = [
     for name in good
 ]
 DOCUMENTED = (ValueError, OSError, FloatingPointError)
+#: What calls a function of the caller's own: if that fails, its own words are the right ones.
+OWN = {"loss", "score", "rewind", "augment", "evaluate", "optimizer", "scheduler", "adapter"}
+OWN |= {"wrap", "keep", "look", "report"}
+
+
+def odd_ends(call, good, name, excused=()):
+    """Call with each odd value in place of one argument; return what ends as it should not."""
+    wrong = []
+    for odd, value in {"nothing odd": good[name], **ODD}.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                call(**spare(good | {name: value}))
+        except DOCUMENTED as error:
+            if value is good[name] or "\n" in str(error) or not str(error):
+                wrong.append(f"{odd}: {type(error).__name__} of several lines or none: {error}")
+        except Exception as error:
+            own = (name in OWN and callable(value)) or name in excused  # whose words are right
+            wrong += [] if own else [f"{odd}: {type(error).__name__}: {str(error)[:80]}"]
+    return wrong
+
+
+def spare(arguments):
+    """Networks are changed by some calls, so that each gets a copy."""
+    return {k: copy.deepcopy(v) if isinstance(v, nn.Module) else v for k, v in arguments.items()}
 
 
 @pytest.mark.parametrize(("call", "name"), CASES)
 def test_an_odd_argument_is_refused_in_one_line_or_taken_for_what_it_is(call, name):
-    wrong = []
-    for odd, value in ODD.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                call(**CALLS[call] | {name: value})
-        except DOCUMENTED as error:
-            if "\n" in str(error) or not str(error):
-                wrong.append(f"{odd}: {type(error).__name__} of several lines or none")
-        except Exception as error:
-            if (call, name) == (flows.collect_activations, "inputs"):
-                continue  # the network's own words about inputs that it cannot take
-            wrong.append(f"{odd}: {type(error).__name__}: {str(error)[:80]}")
-    assert not wrong, f"{call.__name__}({name}=...)\n" + "\n".join(wrong)
+    excused = ["inputs"] if call is flows.collect_activations else []  # the network's own words
+    assert not odd_ends(call, CALLS[call], name, excused)
 
 
 def test_every_good_call_is_one():
@@ -140,6 +171,161 @@ def test_every_rule_and_every_function_on_masks_and_flows_has_its_call():
         assert wanted - called <= {"of_zeros", "every_module_called"}
     front = {name for name in infcop_lite.__all__ if hasattr(getattr(infcop_lite, name), "kind")}
     assert front <= called
+
+
+# --- the front door -----------------------------------------------------------------------------
+
+SMALL = {"levels": 1, "epochs": 1, "warmup_epochs": 1, "probe_size": 8, "batch_size": 6}
+ON_DIGITS = Config(subset=60, levels=1, epochs=1, warmup_epochs=0, probe_size=8)
+PAIR, SPLIT = (X, Y), Split(X, Y)
+OBJECTS = {"loss": None, "score": "magnitude", "rewind": "weights", "stop": "budget", "dense": ()}
+
+
+def a_pruner(**options):
+    pruner = Pruner(copy.deepcopy(NET), levels=2, epochs=2, stop="information", **options)
+    pruner.snapshot(probe=PAIR)
+    return pruner
+
+
+def a_trainer():
+    return Trainer(copy.deepcopy(NET), SPLIT, SPLIT, None, Config(**SMALL))
+
+
+def snapshot(probe, loss, validation_accuracy):
+    pruner = Pruner(copy.deepcopy(NET), levels=2, epochs=2)
+    pruner.snapshot(probe, loss, validation_accuracy=validation_accuracy)
+
+
+def train_level(level, is_last, length):
+    list(a_trainer().train_level(level, is_last, length))
+
+
+def stop(**numbers):
+    """Let every rule of the library see one check."""
+    checks = [Check(**numbers)]
+    rules = [infcop_lite.Schedule((1,)), infcop_lite.FlowConsistency("information", 0.5)]
+    rules += [infcop_lite.ReachLoss(0.5), infcop_lite.ReachAccuracy(0.5), infcop_lite.Patience(1)]
+    rules += [infcop_lite.SmallGradient(0.1), infcop_lite.MaskStability(0.5, 1)]
+    rules += [infcop_lite.PriceOfTime(0.1), infcop_lite.BreakEven(0.1, 0.0)]
+    return [rule.stop(checks) for rule in [*rules, infcop_lite.FixedEpochs(1)]]
+
+
+STATE = a_pruner().state_dict()
+START = a_trainer().warm_up()
+#: Name of what stands at the front door -> what calls it or its method, and one good call.
+FRONT = {
+    "prune": [
+        (
+            prune,
+            {"model": NET, "train": PAIR, "validation": PAIR, "test": PAIR, "masks": FULL}
+            | {"adapter": None, "folder": None, "progress": False}
+            | OBJECTS
+            | SMALL,
+        )
+    ],
+    "plan": [(plan, {"model": NET, "masks": FULL, "fraction": 0.5, "dense": ()})],
+    "Pruner": [
+        (
+            lambda **options: Pruner(**options),
+            {"model": NET, "masks": FULL, "score": "magnitude", "fraction": 0.2, "dense": ()}
+            | {"scope": "layerwise", "stop": "budget", "rewind": "weights", "levels": 2}
+            | {"final_density": None, "epochs": 2, "amount": "fixed", "seed": 0, "epsilon": 0.5}
+            | {"absolute": False, "patience": 2},
+        ),
+        (lambda model: a_pruner().step(model), {"model": NET}),
+        (snapshot, {"probe": PAIR, "loss": None, "validation_accuracy": 0.5}),
+        (
+            lambda **numbers: a_pruner().check(**numbers),
+            {"epoch": 1, "train_loss": 0.5, "f1": 0.5},
+        ),
+        (
+            lambda optimizer: a_pruner().next_level(optimizer),
+            {"optimizer": torch.optim.SGD(NET.parameters(), 0.1)},
+        ),
+        (
+            lambda **held: a_pruner().load_state_dict(**held),
+            {"state": STATE, "loss": None},
+        ),
+    ],
+    "Trainer": [
+        (
+            lambda **parts: Trainer(**parts),
+            {"model": NET, "train": SPLIT, "validation": SPLIT, "test": SPLIT, "masks": FULL}
+            | {"config": Config(**SMALL)},
+        ),
+        (Trainer.of, {"config": ON_DIGITS, "wrap": lambda network: network}),
+        (lambda start: a_trainer().begin(start), {"start": START}),
+        (train_level, {"level": 0, "is_last": False, "length": None}),
+        (
+            lambda **held: a_trainer().next_start(**held),
+            {"level": 1, "snapshot": START.weights},
+        ),
+    ],
+    "Start": [
+        (
+            lambda **held: a_trainer().begin(infcop_lite.Start(**held)),
+            {"level": 0, "masks": START.masks, "weights": START.weights},
+        )
+    ],
+    "run": [
+        (
+            lambda **given: next(infcop_lite.run(**given)),
+            {"config": ON_DIGITS, "state": None, "keep": None, "look": None, "trainer": None}
+            | {"everything": False},
+        )
+    ],
+    "compare": [
+        (
+            lambda **given: next(infcop_lite.compare(**given)),
+            {"configs": {"a": ON_DIGITS}, "watched": None, "final_masks": None}
+            | {"every_check": False},
+        )
+    ],
+    "Check": [
+        (
+            stop,
+            {"epoch": 1.0, "validation_accuracy": 0.5, "distances": {"information": 0.1}}
+            | {"reference_norms": {"information": 1.0}, "gradient_norm": 0.1, "metrics": {}}
+            | {"mask_distance": 0.1, "level": 0, "train_loss": 0.5}
+            | {"distance_errors": {"information": 0.1}, "relative_errors": {"information": 0.1}},
+        )
+    ],
+    "AnyOf": [(lambda rule: infcop_lite.AnyOf(rule), {"rule": infcop_lite.Patience(2)})],
+}
+THROUGH = [
+    pytest.param(call, good, name, id=f"{front}, {number}: {name}")
+    for front, calls in FRONT.items()
+    for number, (call, good) in enumerate(calls)
+    for name in good
+]
+
+
+@pytest.mark.parametrize(("call", "good", "name"), THROUGH)
+def test_an_odd_argument_at_the_front_door_is_refused_in_one_line_or_taken(
+    call, good, name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where a folder that is named goes
+    assert not odd_ends(call, good, name)
+
+
+@pytest.mark.parametrize("name", ["runs", "folder", "command", "report", "folders"])
+def test_an_odd_folder_of_runs_is_refused_in_one_line_or_taken(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = replace(ON_DIGITS, threads=1)
+    run_one(config, tmp_path / "a")
+    good = {"runs": {"a": config}, "folder": tmp_path}
+    good |= {"command": "", "report": lambda run, problem: None}
+    if name == "folders":
+        assert not odd_ends(infcop_lite.read_runs, {"folders": tmp_path}, name)
+    else:  # where every run is finished nothing is started
+        monkeypatch.setattr(sweep, "side_by_side", lambda *_: iter(()))
+        assert not odd_ends(infcop_lite.run_many, good, name)
+
+
+def test_every_name_of_the_front_door_is_thrown_at():
+    thrown = {call.__name__ for call in CALLS} | set(FRONT) | {"run_many", "read_runs"}
+    assert infcop_lite.run_imp is infcop_lite.run
+    assert set(infcop_lite.__all__) - {"run_imp"} <= thrown
 
 
 # --- right answers where there used to be wrong ones --------------------------------------------
