@@ -5,6 +5,7 @@ from configparser import RawConfigParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import build
 import chapter_map
 import chapter_numbers
 import data_files
@@ -117,6 +118,16 @@ def test_what_a_notebook_tags_or_shows_in_a_solution_stays_as_it_is():
     for notebook in (hidden, solution):
         fold_cells.fold(notebook)
     assert [n.cells[0].metadata.tags for n in (hidden, solution)] == [["remove-cell"], []]
+
+
+def test_the_call_that_prunes_a_network_of_ones_own_is_not_folded():
+    """It imports the library, so it was: under "here is all that you write" stood nothing."""
+    (path,) = build.ROOT.glob("notebooks/*-prune-your-own-model.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    fold_cells.fold(notebook)
+    (call,) = [cell for cell in notebook.cells if cell.id == "own-five-lines"]
+    assert "infcop_lite.prune(" in call.source
+    assert not fold_cells.folded(call)
 
 
 def test_folded_cells_in_a_row_are_one_if_one_at_most_shows_something():

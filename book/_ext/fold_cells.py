@@ -1,9 +1,9 @@
 """Cells that set up or draw are folded on the page, so that those which teach are what one sees.
 
 A cell sets up if it imports or reads `profile`, and draws if it calls a plotting library. What a
-notebook tags itself stays as it is. Of folded cells in a row at most one of which shows something
-one is made, so that a reader meets one line to unfold and not six. The download is the notebook,
-and folds nothing.
+notebook tags itself stays as it is: `shown` keeps a cell open that imports what it teaches. Of
+folded cells in a row at most one of which shows something one is made, so that a reader meets one
+line to unfold and not six. The download is the notebook, and folds nothing.
 """
 
 import ast
@@ -17,7 +17,7 @@ from infcop_lite.glue import PREFIX
 
 DRAWING = {"plt", "sns", "ax", "axes", "figure", "figures"}
 FOLDS = ({"hide-input"}, {"hide-cell"})
-TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell", "skip-execution"}
+TAGS = {"shown", "hide-input", "hide-cell", "remove-input", "remove-cell", "skip-execution"}
 
 
 def parse(source: str) -> ast.Module:
